@@ -1,0 +1,1 @@
+"""Holdfast: high availability for virtual machines."""

@@ -1,0 +1,176 @@
+"""Enumerations with OpenNebula's numbers, for everything but the VM (see :mod:`holdfast.model.vm_states`)."""
+
+from enum import Enum, IntEnum
+
+
+class HostState(IntEnum):
+    """STATE of a host (numbers 1, 5, 6 and 7 of OpenNebula are no longer used)."""
+
+    INIT = 0
+    MONITORED = 2
+    ERROR = 3
+    DISABLED = 4
+    OFFLINE = 8
+
+
+class HostStatus(IntEnum):
+    """Argument of ``one.host.status``."""
+
+    ENABLED = 0
+    DISABLED = 1
+    OFFLINE = 2
+
+
+class DatastoreType(IntEnum):
+    """TYPE of a datastore."""
+
+    IMAGE_DS = 0
+    SYSTEM_DS = 1
+    FILE_DS = 2
+    BACKUP_DS = 3
+
+
+class DatastoreState(IntEnum):
+    """STATE of a datastore; only a system datastore can be disabled."""
+
+    READY = 0
+    DISABLED = 1
+
+
+class ImageState(IntEnum):
+    """STATE of an image."""
+
+    INIT = 0
+    READY = 1
+    USED = 2
+    DISABLED = 3
+    LOCKED = 4
+    ERROR = 5
+    CLONE = 6
+    DELETE = 7
+    USED_PERS = 8
+    LOCKED_USED = 9
+    LOCKED_USED_PERS = 10
+
+
+class ImageType(IntEnum):
+    """TYPE of an image."""
+
+    OS = 0
+    CDROM = 1
+    DATABLOCK = 2
+    KERNEL = 3
+    RAMDISK = 4
+    CONTEXT = 5
+
+
+class HistoryAction(IntEnum):
+    """ACTION of a history record: what closed it or is closing it."""
+
+    NONE = 0
+    MIGRATE = 1
+    LIVE_MIGRATE = 2
+    UNDEPLOY = 5
+    UNDEPLOY_HARD = 6
+    STOP = 9
+    SUSPEND = 10
+    RESUME = 11
+    DELETE = 13
+    DELETE_RECREATE = 14
+    POWEROFF = 19
+    POWEROFF_HARD = 20
+    TERMINATE = 27
+    TERMINATE_HARD = 28
+    MONITOR = 44
+
+
+class RecoverOperation(IntEnum):
+    """Argument of ``one.vm.recover``."""
+
+    FAILURE = 0
+    SUCCESS = 1
+    RETRY = 2
+    DELETE = 3
+    RECREATE = 4
+    DELETE_DB = 5
+
+
+class FailoverState(IntEnum):
+    """Where a failover is; the order is that of design section 5."""
+
+    WATCHING = 0
+    PROVING = 1
+    FENCING = 2
+    PLACING = 3
+    RESTARTING = 4
+    DONE = 5
+    ABORTED = 6
+    BLOCKED = 7
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing more will happen: DONE or ABORTED."""
+        return self in (FailoverState.DONE, FailoverState.ABORTED)
+
+
+class FailoverMode(Enum):
+    """What happens to the VMs: the hook's -m, -r or -d."""
+
+    MIGRATE = "migrate"
+    RECREATE = "recreate"
+    DELETE = "delete"
+
+
+class RowState(Enum):
+    """One VM within a failover."""
+
+    WAITING = "WAITING"
+    PLACED = "PLACED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+
+
+class ProofKind(Enum):
+    """How we know that a host cannot be running our VMs any more (design section 5)."""
+
+    FENCED = "FENCED"
+    POWER_OFF = "POWER_OFF"
+    REBOOTED = "REBOOTED"
+    OPERATOR = "OPERATOR"
+
+
+class EffectKind(Enum):
+    """What a driver can be asked to do."""
+
+    TM_PROLOG = "tm.prolog"
+    TM_MIGRATE = "tm.migrate"
+    TM_EPILOG = "tm.epilog"
+    TM_DELETE = "tm.delete"
+    VMM_DEPLOY = "vmm.deploy"
+    VMM_SHUTDOWN = "vmm.shutdown"
+    VMM_CANCEL = "vmm.cancel"
+    VMM_REBOOT = "vmm.reboot"
+    VMM_RESET = "vmm.reset"
+    VMM_CLEANUP = "vmm.cleanup"
+    IMAGE_CREATE = "image.create"
+    IMAGE_DELETE = "image.delete"
+    FENCE_OFF = "fence.off"
+    FENCE_STATUS = "fence.status"
+    HOOK = "hook.execute"
+
+
+class EffectState(Enum):
+    """State of an effect in the journal."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+    @property
+    def is_open(self) -> bool:
+        """The driver may still answer."""
+        return self in (EffectState.PLANNED, EffectState.RUNNING)

@@ -1,0 +1,50 @@
+"""The host: a machine with a hypervisor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.model.enums import HostState
+from holdfast.model.template import EMPTY, Template
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host.  CPU in percent of a core, memory in KiB, as in OpenNebula's HOST_SHARE."""
+
+    oid: int
+    name: str
+    state: HostState
+    im_mad: str
+    vm_mad: str
+    cluster_id: int = 0
+    prev_state: HostState = HostState.INIT
+    template: Template = EMPTY
+    max_cpu: int = 0
+    max_mem: int = 0
+    cpu_usage: int = 0
+    mem_usage: int = 0
+    vms: tuple[int, ...] = ()
+    boot_id: str = ""
+    """Boot id last reported by the host's agent; empty when it was never heard."""
+    last_seen: int = 0
+    """Epoch second of the last stored sign of life (a bound; the detector knows better)."""
+    error_since: float = 0.0
+    """When the host entered ERROR, 0 when it is not in error."""
+    proof_id: int = -1
+    """Newest proof of death of this host that no later sign of life has outdated, -1 when none."""
+
+    @property
+    def usable(self) -> bool:
+        """The scheduler may place VMs here."""
+        return self.state is HostState.MONITORED
+
+    @property
+    def free_cpu(self) -> int:
+        """Capacity not yet given away, in percent of a core."""
+        return self.max_cpu - self.cpu_usage
+
+    @property
+    def free_mem(self) -> int:
+        """Memory not yet given away, in KiB."""
+        return self.max_mem - self.mem_usage
