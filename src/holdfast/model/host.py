@@ -30,7 +30,9 @@ class Host:
     last_seen: int = 0
     """Epoch second of the last stored sign of life (a bound; the detector knows better)."""
     error_since: float = 0.0
-    """When the host entered ERROR, 0 when it is not in error."""
+    """When the host was lost, 0 while it is in touch.  A DISABLED host keeps its state but is lost all the same."""
+    lost_boot_id: str = ""
+    """Boot id of the host when it was last lost: another one since proves a reboot."""
     proof_id: int = -1
     """Newest proof of death of this host that no later sign of life has outdated, -1 when none."""
 

@@ -1,0 +1,102 @@
+"""Routes the answers of drivers to what waits for them.  An answer to a closed effect changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.engine import failover_work
+from holdfast.engine.image_work import drop_from_datastore, put_in_state
+from holdfast.engine.vm_work import facts_of, happen_if_possible, with_message
+from holdfast.engine.work import Work
+from holdfast.lifecycle.events import ANSWERS
+from holdfast.model.effect import Answer, Effect
+from holdfast.model.enums import EffectKind, EffectState, ImageState
+from holdfast.model.hook import Hook, HookExecution
+from holdfast.model.storage import Datastore, Image
+from holdfast.model.vm import Vm
+
+_FENCE = (EffectKind.FENCE_OFF, EffectKind.FENCE_STATUS)
+_IMAGE = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
+
+
+def answered(work: Work, effect_id: int, answer: Answer) -> None:
+    """A driver answers an effect."""
+    effect = work.find(Effect, effect_id)
+    if effect is None or not effect.state.is_open:
+        return
+    work.close(effect_id, EffectState.DONE if answer.ok else EffectState.FAILED, answer.message)
+    if effect.kind in _FENCE:
+        failover_work.device_answered(work, effect, answer)
+    elif effect.kind in _IMAGE:
+        _image(work, effect, answer)
+    elif effect.kind is EffectKind.HOOK:
+        _hook(work, effect, answer)
+    else:
+        _vm(work, effect, answer)
+
+
+def expired(work: Work, effect_id: int) -> None:
+    """A driver stayed silent: that is a failure, and nothing is certain."""
+    effect = work.find(Effect, effect_id)
+    if effect is not None:
+        limit_s = effect.deadline - effect.planned_at
+        answered(
+            work, effect_id, Answer(False, f"{effect.kind.value}: no answer within {limit_s:.0f} s", certain=False)
+        )
+
+
+def _vm(work: Work, effect: Effect, answer: Answer) -> None:
+    vm = work.find(Vm, effect.subject)
+    if vm is None:
+        return
+    if vm.effect_id != effect.oid:
+        if not answer.ok and effect.kind in (EffectKind.VMM_REBOOT, EffectKind.VMM_RESET):
+            with_message(work, vm, "ERROR", answer.message)
+        return
+    vm = replace(vm, effect_id=-1)
+    work.draft.put(vm)
+    vm = with_message(work, vm, "ERROR", "" if answer.ok else answer.message)
+    succeeded, failed = ANSWERS[effect.kind]
+    facts = facts_of(work, vm, certain=answer.certain, deploy_id=answer.values.get("DEPLOY_ID", ""))
+    happen_if_possible(work, vm, succeeded if answer.ok else failed, facts)
+
+
+def _image(work: Work, effect: Effect, answer: Answer) -> None:
+    image = work.find(Image, effect.subject)
+    if image is None:
+        return
+    image = replace(image, effect_id=-1)
+    if effect.kind is EffectKind.IMAGE_DELETE and answer.ok:
+        drop_from_datastore(work, image)
+    elif not answer.ok:
+        template = image.template.with_values(ERROR=answer.message)
+        put_in_state(work, replace(image, template=template), ImageState.ERROR)
+    else:
+        size_mb = int(answer.values.get("SIZE") or image.size_mb)
+        ready = replace(image, size_mb=size_mb, format=answer.values.get("FORMAT") or image.format)
+        put_in_state(work, ready, ImageState.READY)
+        datastore = work.find(Datastore, image.datastore_id)
+        if datastore is not None and image.oid not in datastore.images:
+            work.draft.put(replace(datastore, images=(*datastore.images, image.oid)))
+
+
+def _hook(work: Work, effect: Effect, answer: Answer) -> None:
+    hook = work.find(Hook, effect.subject)
+    if hook is None:
+        return
+    values = answer.values
+    work.draft.log(
+        HookExecution(
+            hook.oid,
+            hook.next_execution,
+            work.second,
+            effect.args.get("ARGUMENTS", ""),
+            values.get("COMMAND", hook.template.get("COMMAND")),
+            values.get("STDOUT", ""),
+            values.get("STDERR", ""),
+            int(values.get("CODE", "255")),
+            effect.args.get("REMOTE_HOST", ""),
+            effect.args.get("RETRY") == "YES",
+        )
+    )
+    work.draft.put(replace(hook, next_execution=hook.next_execution + 1))

@@ -1,0 +1,257 @@
+"""Carries a failover through its table: readings, fencing, proof, and the restart of its VMs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.engine import rows
+from holdfast.engine.scheduling import schedule
+from holdfast.engine.vm_work import facts_of, happen_if_possible
+from holdfast.engine.work import Work
+from holdfast.failover import machine, proofs
+from holdfast.failover.selection import row_for
+from holdfast.failover.table import Do, Event
+from holdfast.lifecycle import VmEvent
+from holdfast.model.effect import Answer, Effect
+from holdfast.model.enums import EffectKind, EffectState, FailoverMode, FailoverState, RowState
+from holdfast.model.errors import ActionError
+from holdfast.model.failover import Evidence, Failover, Proof
+from holdfast.model.host import Host
+from holdfast.model.storage import Datastore
+from holdfast.model.vm import Vm
+from holdfast.model.vm_states import LcmState, VmState
+
+_ENDING = (LcmState.EPILOG, LcmState.EPILOG_FAILURE, LcmState.CLEANUP_DELETE)
+_MODE_EVENT = {
+    FailoverMode.MIGRATE: VmEvent.RESCHED,
+    FailoverMode.RECREATE: VmEvent.RECOVER_RECREATE,
+    FailoverMode.DELETE: VmEvent.RECOVER_DELETE,
+}
+
+
+def begin(work: Work, failover: Failover) -> None:
+    """Starts the watch: one reading of the power at once, and the stored deadline."""
+    host = work.get(Host, failover.host_id)
+    if not host.vms:
+        return _advance(work, failover, Event.NOTHING_TO_DO, "the host has no VMs: nothing to restart, no fencing")
+    if not host.error_since and failover.boot_id and host.boot_id != failover.boot_id:
+        return host_came_back(work, failover, host.boot_id)
+    if work.senses.is_blind():
+        return _advance(work, failover, Event.BLINDED, _blindness(failover))
+    if failover.deadline <= work.now:
+        return _advance(work, failover, Event.WAIT_OVER, "no wait asked for (-p 0)")
+    return read_power(work, failover)
+
+
+def _blindness(failover: Failover) -> str:
+    return (
+        f"WE ARE BLIND: more than half of the hosts fell silent together, so the fault is probably on our side, and "
+        f"nothing is fenced. Are the hosts really down? If so: onehost failover retry {failover.oid}"
+    )
+
+
+def read_power(work: Work, failover: Failover) -> None:
+    """Asks the fence device whether the power is off; without a device there is nothing to ask."""
+    host = work.find(Host, failover.host_id)
+    if failover.effect_id >= 0:
+        return
+    if host is None or not _has_device(host):
+        failover = replace(failover, next_probe=0.0)
+        work.draft.put(failover)
+        if failover.state is FailoverState.PROVING:
+            not_off(work, failover, "no fence device to ask")
+        return
+    effect = work.plan(EffectKind.FENCE_STATUS, failover.oid, host.oid)
+    work.draft.put(replace(failover, effect_id=effect.oid, next_probe=0.0))
+
+
+def _has_device(host: Host) -> bool:
+    return "FENCE_AGENT" in host.template or bool(host.template.sections("FENCE"))
+
+
+def not_off(work: Work, failover: Failover, text: str) -> None:
+    """The power is on, or cannot be read: in PROVING the next step is to fence."""
+    failover = machine.witnessed(failover, Evidence("fence device", work.now, "not off", text))
+    if failover.state is FailoverState.WATCHING:
+        again = work.now + work.settings.power_reading_every_s
+        work.draft.put(replace(failover, next_probe=again))
+        return
+    host = work.get(Host, failover.host_id)
+    hindrance = proofs.can_fence(failover, host)
+    if hindrance:
+        said = f"No proof that {host.name} is dead: {hindrance}. {proofs.ways_out(failover)}"
+        _advance(work, failover, Event.FENCE_FAILED, said)
+    else:
+        _advance(work, failover, Event.POWER_IS_NOT_OFF, f"power is not off ({text}): fencing")
+
+
+def device_answered(work: Work, effect: Effect, answer: Answer) -> None:
+    """The fence device (or its silence) answers a reading or an order."""
+    failover = work.find(Failover, effect.subject)
+    if failover is None or failover.effect_id != effect.oid:
+        return
+    failover = replace(failover, effect_id=-1)
+    if effect.kind is EffectKind.FENCE_STATUS:
+        if answer.ok and answer.values.get("POWER") == "OFF":
+            prove(work, failover, Event.POWER_IS_OFF, _device_proof(work, failover, effect, answer))
+        else:
+            not_off(work, failover, answer.message)
+    elif answer.ok:
+        prove(work, failover, Event.FENCED, _device_proof(work, failover, effect, answer))
+    else:
+        said = f"Fencing failed: {answer.message} {proofs.ways_out(failover)}"
+        failover = machine.witnessed(failover, Evidence("fence device", work.now, "failed", answer.message))
+        _advance(work, failover, Event.FENCE_FAILED, said)
+
+
+def _device_proof(work: Work, failover: Failover, effect: Effect, answer: Answer) -> Proof:
+    return proofs.from_device(work.draft.next_id(Proof), failover, effect.kind, answer, work.now)
+
+
+def host_came_back(work: Work, failover: Failover, boot_id: str) -> None:
+    """The agent of a host under failover is heard again: same boot id aborts, another one is proof."""
+    if failover.proof_id >= 0:
+        return
+    if failover.boot_id and boot_id != failover.boot_id:
+        proof = proofs.from_reboot(work.draft.next_id(Proof), failover, boot_id, work.now)
+        prove(work, failover, Event.HOST_REBOOTED, proof)
+    elif failover.state is not FailoverState.FENCING:
+        _advance(work, failover, Event.HOST_BACK, "the host came back: same boot id, its VMs were left alone")
+
+
+def due(work: Work, failover: Failover) -> None:
+    """The stored deadline has passed, or it is time for the next reading."""
+    if failover.state is FailoverState.WATCHING and work.now >= failover.deadline:
+        if work.senses.is_blind():
+            _advance(work, failover, Event.BLINDED, _blindness(failover))
+        else:
+            waited = f"waited {failover.pause} beacon periods, the host is still lost"
+            _advance(work, failover, Event.WAIT_OVER, waited)
+    elif failover.state is FailoverState.WATCHING and failover.next_probe and work.now >= failover.next_probe:
+        read_power(work, failover)
+
+
+def command(work: Work, failover: Failover, event: Event, text: str) -> None:
+    """An operator's retry or abort; raises ActionError when the failover's state does not allow it."""
+    after, do = machine.command(failover, event, text, work.now)
+    _carry_out(work, after, do)
+
+
+def confirm(work: Work, failover: Failover, comment: str) -> None:
+    """The operator vouches that the host is off; recorded with name and time."""
+    if failover.proof_id >= 0 or not failover.is_open:
+        raise ActionError(
+            f"Failover {failover.oid} is {failover.state.name}: there is nothing to confirm.", failover.oid
+        )
+    proof = proofs.from_operator(work.draft.next_id(Proof), failover, work.actor.name, comment, work.now)
+    prove(work, failover, Event.CONFIRMED, proof)
+
+
+def prove(work: Work, failover: Failover, event: Event, proof: Proof) -> None:
+    """A proof of death is accepted: stored, then every VM of the host is resolved, placed and restarted."""
+    work.draft.put(proof)
+    advanced = machine.advance(replace(failover, proof_id=proof.oid), event, proof.text, work.now)
+    if advanced is None:
+        work.draft.put(failover)
+        return
+    failover = advanced[0]
+    work.close(failover.effect_id, EffectState.SUPERSEDED, "proof came another way")
+    host = work.find(Host, failover.host_id)
+    if host is not None:
+        work.draft.put(replace(host, proof_id=proof.oid))
+    vm_ids = host.vms if host is not None else ()
+    members = [vm for vm_id in vm_ids if (vm := work.find(Vm, vm_id)) is not None]
+    made = tuple(row_for(failover, vm, _system(work, vm)) for vm in members)
+    failover = replace(failover, effect_id=-1, state=FailoverState.RESTARTING, rows=made)
+    work.draft.put(machine.noted(failover, f"proof accepted: restarting {len(made)} VMs", work.now))
+    for vm in members:
+        _take_over(work, failover, vm)
+    restart(work, failover.oid)
+
+
+def _system(work: Work, vm: Vm) -> Datastore | None:
+    return work.find(Datastore, vm.current.ds_id) if vm.current else None
+
+
+def _take_over(work: Work, failover: Failover, vm: Vm) -> None:
+    """The VM belongs to this failover now, and does not run on the dead host any more."""
+    earlier = rows.failover_of(work, vm.oid)
+    if earlier is not None and earlier[0].oid != failover.oid:
+        reason = f"its new host died too: taken over by failover {failover.oid}"
+        row = replace(earlier[1], state=RowState.SKIPPED, reason=reason)
+        rows.settle(work, machine.with_row(earlier[0], row))
+    work.restarting[vm.oid] = failover.oid
+    facts = facts_of(work, vm, dead_hid=failover.host_id, proof_id=failover.proof_id)
+    after = happen_if_possible(work, vm, VmEvent.HOST_DEAD, facts)
+    if failover.host_id in after.may_run_on:
+        left = tuple(hid for hid in after.may_run_on if hid != failover.host_id)
+        work.draft.put(replace(after, may_run_on=left))
+
+
+def restart(work: Work, failover_id: int) -> None:
+    """Asks for the restart of every row that waits, and places them together."""
+    failover = work.get(Failover, failover_id)
+    event = _MODE_EVENT[failover.mode]
+    waiting = [row.vm_id for row in failover.rows if row.state is RowState.WAITING]
+    for vm_id in waiting:
+        vm = work.find(Vm, vm_id)
+        if vm is not None and (vm.state is not VmState.PENDING or failover.mode is FailoverMode.DELETE):
+            try:
+                happen_if_possible(work, vm, event, facts_of(work, vm, proof_id=failover.proof_id))
+            except ActionError as error:
+                _fail_row(work, failover_id, vm_id, error.message)
+    schedule(work, waiting)
+    _end_rows_without_work(work, failover_id)
+
+
+def _fail_row(work: Work, failover_id: int, vm_id: int, reason: str) -> None:
+    failover = work.get(Failover, failover_id)
+    row = machine.row_of(failover, vm_id)
+    if row is not None:
+        work.draft.put(machine.with_row(failover, replace(row, state=RowState.FAILED, reason=reason)))
+
+
+def _end_rows_without_work(work: Work, failover_id: int) -> None:
+    """Rows of VMs that need nothing more (a shutdown that the death completed) have their end now."""
+    failover = work.get(Failover, failover_id)
+    for row in failover.rows:
+        vm = work.find(Vm, row.vm_id)
+        if row.state is not RowState.WAITING:
+            continue
+        if vm is None or vm.state is VmState.DONE:
+            failover = machine.with_row(failover, replace(row, state=RowState.SKIPPED, reason="is gone"))
+        elif failover.mode is FailoverMode.MIGRATE and vm.lcm_state in _ENDING:
+            reason = f"in state {vm.state_name}: it is being removed, nothing to restart"
+            failover = machine.with_row(failover, replace(row, state=RowState.SKIPPED, reason=reason))
+    rows.settle(work, failover)
+
+
+def _advance(work: Work, failover: Failover, event: Event, text: str) -> None:
+    advanced = machine.advance(failover, event, text, work.now)
+    if advanced is None:
+        work.draft.put(failover)
+        return
+    _carry_out(work, *advanced)
+
+
+def _carry_out(work: Work, failover: Failover, do: Do) -> None:
+    work.draft.put(failover)
+    if do is Do.READ_POWER:
+        read_power(work, failover)
+    elif do is Do.FENCE:
+        effect = work.plan(EffectKind.FENCE_OFF, failover.oid, failover.host_id)
+        work.draft.put(replace(failover, effect_id=effect.oid))
+    elif do is Do.RESTART_FAILED:
+        _restart_failed(work, failover)
+    elif do is Do.END:
+        work.close(failover.effect_id, EffectState.SUPERSEDED, f"failover is {failover.state.name}")
+        work.draft.put(replace(failover, effect_id=-1))
+
+
+def _restart_failed(work: Work, failover: Failover) -> None:
+    fresh = tuple(
+        replace(row, state=RowState.WAITING, attempts=0, tried=()) if row.state is RowState.FAILED else row
+        for row in failover.rows
+    )
+    work.draft.put(replace(failover, rows=fresh))
+    restart(work, failover.oid)

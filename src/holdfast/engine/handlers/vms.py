@@ -1,0 +1,107 @@
+"""Commands on virtual machines, except their creation (see :mod:`.vm_allocate`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.engine import commands as c
+from holdfast.engine.handlers import Handlers
+from holdfast.engine.handlers.names import checked_rename
+from holdfast.engine.handlers.vm_allocate import allocate
+from holdfast.engine.scheduling import MOVABLE, system_datastore
+from holdfast.engine.vm_work import facts_of, happen, target_on
+from holdfast.engine.work import Work
+from holdfast.lifecycle import VmEvent
+from holdfast.lifecycle.decide import is_available
+from holdfast.lifecycle.events import RECOVERIES, USER_ACTIONS
+from holdfast.model.enums import HostState, RecoverOperation
+from holdfast.model.errors import ActionError
+from holdfast.model.host import Host
+from holdfast.model.template_text import parse_any
+from holdfast.model.vm import Vm
+
+
+def deploy(work: Work, command: c.DeployVm) -> int:
+    """Deploys a waiting VM on a host of the caller's choice."""
+    vm = work.get(Vm, command.oid)
+    if not is_available(vm, VmEvent.DEPLOY):
+        raise ActionError(f"Deploy action is not available for state {vm.state_name}", vm.oid)
+    return _send(work, vm, VmEvent.DEPLOY, command.hid, command.ds_id, command.enforce)
+
+
+def migrate(work: Work, command: c.MigrateVm) -> int:
+    """Moves a VM that does not run; a running one is refused, this version has no live migration."""
+    vm = work.get(Vm, command.oid)
+    if not is_available(vm, VmEvent.MIGRATE):
+        raise ActionError(f"Migrate action is not available for state {vm.state_name}", vm.oid)
+    if vm.hid == command.hid and command.ds_id in (-1, vm.current.ds_id if vm.current else -1):
+        where = vm.current.hostname if vm.current else ""
+        raise ActionError(f"VM is already running on host [{where}]", vm.oid)
+    return _send(work, vm, VmEvent.MIGRATE, command.hid, command.ds_id, command.enforce)
+
+
+def _send(work: Work, vm: Vm, event: VmEvent, hid: int, ds_id: int, enforce: bool) -> int:
+    host = work.get(Host, hid)
+    if host.state is HostState.OFFLINE:
+        raise ActionError(f"Host {host.oid} ({host.name}) is OFFLINE: enable it first, or choose another.", vm.oid)
+    if enforce and (host.free_cpu < vm.cpu_percent or host.free_mem < vm.memory_kb):
+        raise ActionError(f"Not enough capacity on host {host.oid} ({host.name}) for VM {vm.oid}.", vm.oid)
+    system = system_datastore(work, vm, ds_id)
+    facts = facts_of(work, vm, target=target_on(host, system.oid, system.tm_mad))
+    return happen(work, vm, event, facts).oid
+
+
+def action(work: Work, command: c.VmAction) -> int:
+    """``one.vm.action``."""
+    vm = work.get(Vm, command.oid)
+    event = USER_ACTIONS.get(command.action)
+    if event is None:
+        raise ActionError(f'Action "{command.action}" is not supported')
+    if event is VmEvent.RESCHED and is_available(vm, event) and vm.position not in MOVABLE:
+        raise ActionError(
+            f"VM {vm.oid} is {vm.state_name}: this version moves only VMs that do not run ({_movable_names()}).", vm.oid
+        )
+    return happen(work, vm, event, facts_of(work, vm)).oid
+
+
+def _movable_names() -> str:
+    return ", ".join(lcm.name if lcm else state.name for state, lcm in MOVABLE)
+
+
+def recover(work: Work, command: c.RecoverVm) -> int:
+    """``one.vm.recover``, an administrator's action."""
+    vm = work.get(Vm, command.oid)
+    try:
+        operation = RecoverOperation(command.operation)
+    except ValueError:
+        raise ActionError("Wrong recovery operation code") from None
+    # an operator's word about the outcome is not certainty about the domain
+    facts = facts_of(work, vm, certain=operation is not RecoverOperation.FAILURE)
+    return happen(work, vm, RECOVERIES[operation], facts).oid
+
+
+def update(work: Work, command: c.UpdateVm) -> int:
+    """Replaces or merges the user template."""
+    vm = work.get(Vm, command.oid)
+    given = parse_any(command.text)
+    template = vm.user_template.merged(given) if command.append else given
+    work.draft.put(replace(vm, user_template=template))
+    return vm.oid
+
+
+def rename(work: Work, command: c.RenameVm) -> int:
+    """Renames a VM."""
+    vm = work.get(Vm, command.oid)
+    work.draft.put(replace(vm, name=checked_rename(work, Vm, command.name, vm.oid)))
+    return vm.oid
+
+
+HANDLERS: Handlers = {
+    c.AllocateVm: allocate,
+    c.DeployVm: deploy,
+    c.MigrateVm: migrate,
+    c.VmAction: action,
+    c.RecoverVm: recover,
+    c.UpdateVm: update,
+    c.RenameVm: rename,
+}

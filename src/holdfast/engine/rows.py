@@ -1,0 +1,85 @@
+"""A failover's row follows its VM: every step of a VM that is being restarted is written into its row.
+
+The open failover of a VM is that of the host its row names; it is found through ``restarting``, an index the engine
+keeps over open failovers (a VM is in one of them at most; a newer failover takes the VM over).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.engine.work import Work
+from holdfast.failover import machine
+from holdfast.model.enums import FailoverMode, FailoverState, RowState
+from holdfast.model.failover import Failover, Row
+from holdfast.model.vm import Vm
+from holdfast.model.vm_states import LcmState, VmState
+
+_FAILURES = (LcmState.BOOT_FAILURE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE, LcmState.PROLOG_FAILURE)
+_PLACED = (LcmState.PROLOG, LcmState.PROLOG_MIGRATE_UNKNOWN, LcmState.PROLOG_MIGRATE_POWEROFF)
+
+
+def failover_of(work: Work, vm_id: int) -> tuple[Failover, Row] | None:
+    """The open failover that restarts this VM, and the VM's row in it."""
+    failover = work.find(Failover, work.restarting.get(vm_id, -1))
+    if failover is None or not failover.is_open:
+        return None
+    row = machine.row_of(failover, vm_id)
+    return None if row is None else (failover, row)
+
+
+def follow(work: Work, before: Vm, after: Vm) -> None:
+    """Writes the VM's step into its row, and ends the failover when it was the last."""
+    if before.position == after.position:
+        return
+    found = failover_of(work, after.oid)
+    if found is None or found[1].is_final:
+        return
+    failover, row = found
+    moved = _row_after(work, row, after)
+    if moved is row:
+        return
+    if moved.state is RowState.FAILED and _may_try_elsewhere(failover, moved, after):
+        moved = replace(moved, state=RowState.WAITING)
+        work.draft.put(replace(after, resched=True))
+    settle(work, machine.with_row(failover, moved))
+
+
+def _may_try_elsewhere(failover: Failover, row: Row, vm: Vm) -> bool:
+    """A failed start is tried on another host, unless the VM may run on the host that failed to answer."""
+    return failover.mode is FailoverMode.MIGRATE and machine.can_try_again(row) and not vm.may_run_on
+
+
+def _row_after(work: Work, row: Row, vm: Vm) -> Row:
+    if vm.state is VmState.ACTIVE:
+        return _active(work, row, vm)
+    if vm.state is VmState.DONE:
+        return replace(row, state=RowState.SKIPPED, reason="deleted")
+    if vm.state is VmState.POWEROFF and row.state is RowState.PLACED:
+        where = vm.current.hostname if vm.current else "?"
+        return replace(row, state=RowState.SKIPPED, reason=f"was powered off: moved to {where}, stays off")
+    return row
+
+
+def _active(work: Work, row: Row, vm: Vm) -> Row:
+    if vm.lcm_state in _PLACED:
+        return replace(row, state=RowState.PLACED, to_hid=vm.hid, placed_at=work.now, reason="")
+    if vm.lcm_state is LcmState.BOOT:
+        return replace(row, state=RowState.STARTING, to_hid=vm.hid, started_at=work.now)
+    if vm.lcm_state is LcmState.RUNNING:
+        return replace(row, state=RowState.RUNNING, to_hid=vm.hid, running_at=work.now, reason="")
+    if vm.lcm_state in _FAILURES:
+        reason = vm.user_template.get("ERROR") or f"{vm.lcm_state.name} on host {vm.hid}"
+        tried = tuple(dict.fromkeys((*row.tried, vm.hid)))
+        return replace(row, state=RowState.FAILED, attempts=row.attempts + 1, tried=tried, reason=reason)
+    return row
+
+
+def settle(work: Work, failover: Failover) -> None:
+    """Stages the failover; when all its rows have their end, so has it."""
+    over = machine.ending(failover) if failover.state in (FailoverState.RESTARTING, FailoverState.BLOCKED) else None
+    if over is not None:
+        advanced = machine.advance(failover, *over, work.now)
+        if advanced is not None:
+            failover = advanced[0]
+    work.draft.put(failover)

@@ -1,0 +1,118 @@
+"""Gives waiting VMs a place: PENDING ones their first, rescheduled ones (RESCHED=1) another one.
+
+All that wait are placed together, VMs of failovers first.  A VM that finds no place keeps its state and says why in
+USER_TEMPLATE/SCHED_MESSAGE (and in its failover's row); it is tried again when something changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from holdfast.engine import rows
+from holdfast.engine.vm_work import facts_of, happen, target_on, with_message
+from holdfast.engine.work import Work
+from holdfast.failover import machine
+from holdfast.failover.placement import Request, Room, place
+from holdfast.lifecycle import VmEvent
+from holdfast.model.enums import DatastoreState, DatastoreType, RowState
+from holdfast.model.errors import ActionError
+from holdfast.model.failover import Failover, Row
+from holdfast.model.host import Host
+from holdfast.model.storage import Datastore
+from holdfast.model.vm import Vm
+from holdfast.model.vm_states import LcmState, VmState
+
+MOVABLE = (
+    (VmState.ACTIVE, LcmState.UNKNOWN),
+    (VmState.ACTIVE, LcmState.BOOT_FAILURE),
+    (VmState.ACTIVE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE),
+    (VmState.POWEROFF, LcmState.LCM_INIT),
+)
+"""Where a rescheduled VM can be moved to another host without its guest's help."""
+
+
+def waits(vm: Vm) -> bool:
+    """Whether the scheduler has something to do for this VM."""
+    return vm.state is VmState.PENDING or (vm.resched and vm.position in MOVABLE)
+
+
+def schedule(work: Work, vm_ids: Iterable[int]) -> None:
+    """Places as many of these VMs as there is room for."""
+    waiting = [vm for vm_id in vm_ids if (vm := work.find(Vm, vm_id)) is not None and waits(vm)]
+    ready = [vm for vm in waiting if not _held_back(work, vm)]
+    if not ready:
+        return
+    rooms = [Room(host.oid, host.free_cpu, host.free_mem) for host in work.draft.all(Host) if host.usable]
+    placement = place((_request(work, vm) for vm in ready), rooms)
+    for vm in ready:
+        if vm.oid in placement.chosen:
+            _start(work, vm, placement.chosen[vm.oid])
+        else:
+            refuse(work, vm, placement.refused[vm.oid])
+
+
+def _request(work: Work, vm: Vm) -> Request:
+    found = rows.failover_of(work, vm.oid)
+    excluded = {vm.hid} if vm.state is not VmState.PENDING else set()
+    if found is not None:
+        excluded.update(found[1].tried)
+    return Request(vm.oid, vm.cpu_percent, vm.memory_kb, frozenset(excluded), priority=1 if found else 0)
+
+
+def _held_back(work: Work, vm: Vm) -> bool:
+    """A VM that may still run somewhere waits for proof, not for room."""
+    if not vm.may_run_on:
+        return False
+    hosts = ", ".join(map(str, vm.may_run_on))
+    refuse(work, vm, f"It may still run on host {hosts}: it waits for proof that this host is dead.")
+    return True
+
+
+def _start(work: Work, vm: Vm, hid: int) -> None:
+    host = work.get(Host, hid)
+    try:
+        system = system_datastore(work, vm)
+        vm = with_message(work, vm, "SCHED_MESSAGE", "")
+        event = VmEvent.DEPLOY if vm.state is VmState.PENDING else VmEvent.MIGRATE
+        target = target_on(host, system.oid, system.tm_mad)
+        happen(work, vm, event, facts_of(work, vm, target=target, proof_id=_proof_id(work, vm)))
+    except ActionError as error:
+        refuse(work, vm, error.message)
+
+
+def _proof_id(work: Work, vm: Vm) -> int:
+    found = rows.failover_of(work, vm.oid)
+    return found[1].proof_id if found else -1
+
+
+def system_datastore(work: Work, vm: Vm, ds_id: int = -1) -> Datastore:
+    """The system datastore asked for, else the VM's own, else the first that is ready; raises ActionError."""
+    wanted = ds_id if ds_id >= 0 else (vm.current.ds_id if vm.current and vm.state is not VmState.PENDING else -1)
+    if wanted >= 0:
+        chosen = work.get(Datastore, wanted)
+        if chosen.type is not DatastoreType.SYSTEM_DS:
+            raise ActionError(f"Datastore {wanted} ({chosen.name}) is not a system datastore.")
+        return chosen
+    candidates = sorted(work.draft.all(Datastore), key=lambda datastore: datastore.oid)
+    for datastore in candidates:
+        if datastore.type is DatastoreType.SYSTEM_DS and datastore.state is DatastoreState.READY:
+            return datastore
+    raise ActionError("No system datastores found to run VMs")
+
+
+def refuse(work: Work, vm: Vm, reason: str) -> None:
+    """The VM stays where it is and says why, in its own record and in its failover's row."""
+    with_message(work, vm, "SCHED_MESSAGE", reason)
+    found = rows.failover_of(work, vm.oid)
+    if found is None:
+        return
+    failover, row = found
+    if not row.is_final and (row.reason != reason or row.state is not RowState.WAITING):
+        rows.settle(work, machine.with_row(failover, _waiting(failover, row, reason)))
+
+
+def _waiting(failover: Failover, row: Row, reason: str) -> Row:
+    exhausted = bool(row.tried) and "all candidates were tried" in reason
+    state = RowState.FAILED if exhausted or row.state is RowState.FAILED else RowState.WAITING
+    return replace(row, state=state, reason=row.reason if exhausted and row.reason else reason)

@@ -1,0 +1,147 @@
+"""The engine's eyes: turns beacons and probes, thousands a second, into the few events that change something.
+
+Volatile on purpose: nothing here is stored, a beacon that says nothing new costs a few microseconds.  The detector
+judges silence; this module compares what agents report with the committed state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holdfast.engine.events import Event, HostAlive, HostDegraded, HostSilent, VmSeen
+from holdfast.engine.state import State
+from holdfast.failover.detection import Detector, Look, Patience, Verdict
+from holdfast.model.beacon import BeaconReport
+from holdfast.model.enums import HostState
+from holdfast.model.failover import Evidence
+from holdfast.model.host import Host
+from holdfast.model.vm import Vm
+from holdfast.model.vm_states import LcmState, VmState
+
+MISSING_BEACONS = 3
+"""A RUNNING VM absent from so many beacons in a row is powered off."""
+MISSING_BEACONS_UNKNOWN = 10
+"""The same for an UNKNOWN VM: its host has just come back, and a failover may be about to move it."""
+_TO_RUNNING = (
+    (VmState.ACTIVE, LcmState.UNKNOWN),
+    (VmState.ACTIVE, LcmState.BOOT_FAILURE),
+    (VmState.POWEROFF, LcmState.LCM_INIT),
+)
+_CAPACITY = ("TOTALCPU", "TOTALMEMORY")
+
+
+class LiveSenses:
+    """Senses over a detector and the committed state."""
+
+    def __init__(self, state: State, patience: Patience) -> None:
+        self.state = state
+        self.detector = Detector(patience)
+        self._missing: dict[int, int] = {}
+        self._degraded: dict[int, str] = {}
+
+    def watch_all(self, now: float) -> None:
+        """After a start: every host that is expected to live begins with a full measure of patience."""
+        for host in self.state.hosts.values():
+            self.attend(host, now)
+
+    def attend(self, host: Host, now: float) -> None:
+        """Keeps the list of watched hosts in step with the pool."""
+        if host.state is HostState.OFFLINE:
+            self.detector.forget(host.oid)
+        elif host.error_since == 0 and host.state is not HostState.INIT:
+            self.detector.watch(host.oid, now, host.boot_id)
+        if host.proof_id >= 0:
+            self.detector.explain(host.oid)
+
+    def hear(self, report: BeaconReport, now: float) -> list[Event]:
+        """A beacon arrived."""
+        host = self.state.hosts.get(report.host_id)
+        if host is None or host.state is HostState.OFFLINE:
+            return []
+        self.detector.beat(host.oid, report.boot_id, report.vms, now)
+        events: list[Event] = []
+        if self._is_news(host, report):
+            if host.boot_id and host.boot_id != report.boot_id and not host.error_since:
+                events.append(self._rebooted(host, report, now))
+            events.append(HostAlive(host.oid, report.boot_id, report.vms, report.system))
+        events.extend(self._degradation(host.oid, self._complaint(report)))
+        events.extend(self._compare(host, report.vms))
+        return events
+
+    def _is_news(self, host: Host, report: BeaconReport) -> bool:
+        if host.state in (HostState.INIT, HostState.ERROR) or host.error_since or host.boot_id != report.boot_id:
+            return True
+        system = report.system
+        return system is not None and any(system.get(key, "") != host.template.get(key) for key in _CAPACITY)
+
+    def _rebooted(self, host: Host, report: BeaconReport, now: float) -> HostSilent:
+        """A host that reboots faster than silence is noticed has lost its VMs all the same."""
+        text = f"boot id changed from {host.boot_id} to {report.boot_id}"
+        return HostSilent(host.oid, now, False, (Evidence("agent", now, "REBOOTED", text),))
+
+    def _complaint(self, report: BeaconReport) -> str:
+        return "libvirtd does not answer on the host; its VMs are left alone" if report.hypervisor == "down" else ""
+
+    def _degradation(self, host_id: int, text: str) -> Iterable[Event]:
+        if self._degraded.get(host_id, "") == text:
+            return ()
+        self._degraded[host_id] = text
+        return (HostDegraded(host_id, text),)
+
+    def _compare(self, host: Host, reported: tuple[tuple[int, str], ...]) -> list[Event]:
+        """The agent's list of domains against the VMs that the host should have."""
+        present = {vm_id for vm_id, _ in reported}
+        events: list[Event] = []
+        for vm_id in host.vms:
+            vm = self.state.vms.get(vm_id)
+            if vm is None or vm.effect_id >= 0:
+                continue
+            if vm_id in present:
+                self._missing.pop(vm_id, None)
+                if vm.position in _TO_RUNNING:
+                    events.append(VmSeen(host.oid, vm_id, "RUNNING"))
+            elif self._is_missed(vm):
+                events.append(VmSeen(host.oid, vm_id, "POWEROFF"))
+        return events
+
+    def _is_missed(self, vm: Vm) -> bool:
+        if vm.lcm_state not in (LcmState.RUNNING, LcmState.UNKNOWN) or vm.resched:
+            return False
+        count = self._missing.get(vm.oid, 0) + 1
+        self._missing[vm.oid] = count
+        return count >= (MISSING_BEACONS if vm.lcm_state is LcmState.RUNNING else MISSING_BEACONS_UNKNOWN)
+
+    def look(self, now: float) -> tuple[list[Event], list[int]]:
+        """Who is overdue: events for the engine, and hosts to investigate."""
+        found: Look = self.detector.look(now)
+        blind = bool(found.silent) and self.detector.is_blind()
+        events: list[Event] = [
+            HostSilent(host_id, self.detector.watches[host_id].seen_at, blind, self.evidence(host_id, now))
+            for host_id in found.silent
+            if host_id in self.state.hosts
+        ]
+        for host_id in found.suspects:
+            if self.detector.watches[host_id].hypervisor_at and host_id in self.state.hosts:
+                text = "its agent is silent, but its hypervisor answers: the host is not lost"
+                events.extend(self._degradation(host_id, text))
+        return events, found.suspects
+
+    def is_blind(self) -> bool:
+        """Too many hosts were lost at once without explanation."""
+        return self.detector.is_blind()
+
+    def evidence(self, host_id: int, now: float) -> tuple[Evidence, ...]:
+        """What was observed about the host, one item for each source."""
+        watch = self.detector.watches.get(host_id)
+        if watch is None:
+            return ()
+        silence = now - watch.seen_at
+        verdict = Verdict.BLIND if self.is_blind() else watch.verdict
+        return (
+            Evidence("verdict", now, verdict.value, f"silent for {silence:.1f} s"),
+            Evidence("agent", watch.seen_at, "silent", f"last beacon {silence:.1f} s ago, boot id {watch.boot_id}"),
+            Evidence("hypervisor", now, "silent" if silence > 0 else "", watch.hypervisor_text),
+            Evidence(
+                "storage heartbeat", now, watch.heartbeat, f"heartbeat on the shared datastore: {watch.heartbeat}"
+            ),
+        )

@@ -1,0 +1,24 @@
+"""What the engine must be told about its installation; everything has a sensible value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from holdfast.failover.detection import Patience
+from holdfast.lifecycle.deadlines import DEADLINE_S
+from holdfast.model.enums import EffectKind
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the engine; paths are only written into objects, never opened here."""
+
+    datastores_path: str = "/var/lib/one/datastores"
+    installation: str = "holdfast"
+    """Distinguishes installations: VM UUIDs are derived from it."""
+    patience: Patience = field(default_factory=Patience)
+    deadlines_s: Mapping[EffectKind, float] = field(default_factory=lambda: dict(DEADLINE_S))
+    power_reading_every_s: float = 2.0
+    expiry_grace_s: float = 2.0
+    """Drivers keep the deadline themselves; the engine gives up on them a little later."""

@@ -1,0 +1,123 @@
+"""What observations do to hosts and VMs: lost, back, rebooted, degraded; VMs seen running or gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from holdfast.engine import failover_work
+from holdfast.engine.events import HostAlive, HostDegraded, HostSilent, VmSeen
+from holdfast.engine.vm_work import facts_of, happen_if_possible
+from holdfast.engine.work import Work
+from holdfast.lifecycle import VmEvent
+from holdfast.model.enums import HostState
+from holdfast.model.failover import Failover, Proof
+from holdfast.model.host import Host
+from holdfast.model.template import Template
+from holdfast.model.vm import Vm
+
+_SEEN = {"RUNNING": VmEvent.SEEN_RUNNING, "POWEROFF": VmEvent.SEEN_POWEROFF, "FAILURE": VmEvent.SEEN_FAILURE}
+
+
+def host_silent(work: Work, event: HostSilent) -> None:
+    """The host is lost: ERROR (a DISABLED host keeps its state), and its RUNNING VMs are UNKNOWN."""
+    host = work.find(Host, event.host_id)
+    if host is None or host.error_since or host.state is HostState.OFFLINE:
+        return
+    said = "; ".join(f"{item.source}: {item.text}" for item in event.evidence)
+    state = host.state if host.state is HostState.DISABLED else HostState.ERROR
+    work.draft.put(
+        replace(
+            host,
+            state=state,
+            prev_state=host.state,
+            error_since=work.now,
+            lost_boot_id=host.boot_id,
+            template=host.template.with_values(ERROR=error_text(work, host, said)),
+        )
+    )
+    for vm_id in host.vms:
+        vm = work.find(Vm, vm_id)
+        if vm is not None:
+            happen_if_possible(work, vm, VmEvent.HOST_ERROR, facts_of(work, vm))
+
+
+def error_text(work: Work, host: Host, said: str) -> str:
+    """TEMPLATE/ERROR in OpenNebula's form."""
+    when = datetime.fromtimestamp(work.now, UTC).strftime("%a %b %d %H:%M:%S %Y")
+    return f"{when} : Error monitoring Host {host.name} ({host.oid}): {said}"
+
+
+def host_alive(work: Work, event: HostAlive) -> None:
+    """An authenticated agent was heard: the host is in touch (again), its capacity known."""
+    host = work.find(Host, event.host_id)
+    if host is None or host.state is HostState.OFFLINE:
+        return
+    if _is_back_from_the_dead(work, host, event.boot_id):
+        return
+    returned = host.error_since > 0 or host.boot_id != event.boot_id
+    state = HostState.MONITORED if host.state in (HostState.INIT, HostState.ERROR) else host.state
+    template = host.template.without("ERROR") if returned else host.template
+    after = replace(
+        _with_capacity(host, template, event),
+        state=state,
+        prev_state=host.state if state is not host.state else host.prev_state,
+        boot_id=event.boot_id,
+        last_seen=work.second,
+        error_since=0.0,
+        proof_id=-1 if returned else host.proof_id,
+    )
+    work.draft.put(after)
+    if returned:
+        failover = open_failover(work, host.oid)
+        if failover is not None:
+            failover_work.host_came_back(work, failover, event.boot_id)
+
+
+def _is_back_from_the_dead(work: Work, host: Host, boot_id: str) -> bool:
+    """The agent of a boot that was *proven* dead is heard: the proof was wrong, so the host gets no VMs."""
+    proof = work.find(Proof, host.proof_id) if host.proof_id >= 0 else None
+    if proof is None or not host.error_since or not proof.boot_id or proof.boot_id != boot_id:
+        return False
+    said = (
+        f"it is alive although proof {proof.oid} ({proof.kind.value} by {proof.by}) says that it is dead: its VMs were "
+        f"restarted elsewhere and may now run twice. Power the host off at once; it is used again after a reboot"
+    )
+    if said not in host.template.get("ERROR"):
+        work.draft.put(replace(host, template=host.template.with_values(ERROR=error_text(work, host, said))))
+    return True
+
+
+def _with_capacity(host: Host, template: Template, event: HostAlive) -> Host:
+    if event.system is None:
+        return replace(host, template=template)
+    template = template.replaced(dict(sorted(event.system.items())))
+    max_cpu = int(event.system.get("TOTALCPU") or host.max_cpu)
+    max_mem = int(event.system.get("TOTALMEMORY") or host.max_mem)
+    return replace(host, template=template, max_cpu=max_cpu, max_mem=max_mem)
+
+
+def host_degraded(work: Work, event: HostDegraded) -> None:
+    """Something on a living host fails: shown, nothing more."""
+    host = work.find(Host, event.host_id)
+    if host is None or host.error_since:
+        return
+    template = host.template.without("ERROR")
+    if event.text:
+        template = host.template.with_values(ERROR=error_text(work, host, event.text))
+    if template != host.template:
+        work.draft.put(replace(host, template=template))
+
+
+def vm_seen(work: Work, event: VmSeen) -> None:
+    """Monitoring saw a VM; only its own host is believed, and only while no driver step is under way."""
+    vm = work.find(Vm, event.vm_id)
+    if vm is None or vm.hid != event.host_id or vm.effect_id >= 0:
+        return
+    happen_if_possible(work, vm, _SEEN[event.what], facts_of(work, vm))
+
+
+def open_failover(work: Work, host_id: int) -> Failover | None:
+    """The failover of this host that is not finished."""
+    candidates = (item for item in work.draft.all(Failover) if item.host_id == host_id and item.is_open)
+    return max(candidates, key=lambda item: item.oid, default=None)

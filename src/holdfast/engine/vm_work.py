@@ -1,0 +1,102 @@
+"""Takes a VM through one event of its lifecycle: decision, capacity, effects, images, and its row in a failover."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.engine import rows
+from holdfast.engine.image_work import release_images
+from holdfast.engine.work import Work
+from holdfast.lifecycle import Decision, Facts, Target, VmEvent, decide
+from holdfast.lifecycle.decide import is_available
+from holdfast.model.enums import EffectKind, EffectState
+from holdfast.model.errors import ActionError, HoldfastError
+from holdfast.model.host import Host
+from holdfast.model.vm import Vm
+from holdfast.model.vm_states import LcmState, VmState
+
+
+def facts_of(work: Work, vm: Vm, **more: object) -> Facts:
+    """The circumstances of an event for this VM, now."""
+    host = work.find(Host, vm.hid) if vm.hid >= 0 else None
+    lost = host is None or host.error_since > 0
+    return replace(Facts(work.second, work.actor, host_lost=vm.hid >= 0 and lost), **more)  # type: ignore[arg-type]
+
+
+def happen(work: Work, vm: Vm, event: VmEvent, facts: Facts) -> Vm:
+    """``event`` happens to ``vm``; raises ActionError when its state does not allow it.  Answers the new version."""
+    decision = decide(vm, event, facts)
+    after = _carry_out(work, vm, decision, facts)
+    if after.state is VmState.DONE and vm.state is not VmState.DONE:
+        release_images(work, after, failed=_is_failed(vm, event))
+    rows.follow(work, vm, after)
+    return after
+
+
+def happen_if_possible(work: Work, vm: Vm, event: VmEvent, facts: Facts) -> Vm:
+    """As :func:`happen`, but an event that has no row for the VM's position leaves it as it is."""
+    if not is_available(vm, event):
+        return vm
+    return happen(work, vm, event, facts)
+
+
+def _carry_out(work: Work, vm: Vm, decision: Decision, facts: Facts) -> Vm:
+    after = decision.vm
+    if decision.cancels:
+        work.close(vm.effect_id, EffectState.SUPERSEDED, "superseded by a newer event")
+    if decision.gives is not None:
+        work.give_capacity(decision.gives, vm)
+    if decision.takes is not None:
+        work.take_capacity(decision.takes, after)
+    if decision.effect is not None:
+        request = decision.effect
+        if request.kind is EffectKind.VMM_DEPLOY:
+            _insist_on_single_start(after, request.hid)
+        record = after.current
+        effect = work.plan(
+            request.kind,
+            after.oid,
+            request.hid,
+            {"HARD": "YES" if request.hard else "NO"},
+            record.proof_id if record else -1,
+            request.limit_s if request.kind not in work.settings.deadlines_s else None,
+        )
+        if request.awaited:
+            after = replace(after, effect_id=effect.oid)
+    work.draft.put(after)
+    return after
+
+
+def _insist_on_single_start(vm: Vm, hid: int) -> None:
+    """Promise 1, checked once more where the start is ordered."""
+    others = [other for other in vm.may_run_on if other != hid]
+    if others:
+        raise ActionError(f"VM {vm.oid} may still run on host {others}: no start on host {hid} without proof of death.")
+
+
+def _is_failed(before: Vm, event: VmEvent) -> bool:
+    """Whether OpenNebula would put the VM's persistent images into ERROR (deleted while ACTIVE, not in EPILOG)."""
+    if event in (VmEvent.RECOVER_DELETE_DB, VmEvent.EPILOG_OK, VmEvent.RECOVER_SUCCESS):
+        return False
+    return before.state is VmState.ACTIVE and before.lcm_state is not LcmState.EPILOG
+
+
+def target_on(host: Host, ds_id: int, tm_mad: str) -> Target:
+    """A place on ``host`` with its files on datastore ``ds_id``."""
+    return Target(host.oid, host.name, host.cluster_id, ds_id, host.vm_mad, tm_mad)
+
+
+def with_message(work: Work, vm: Vm, name: str, message: str) -> Vm:
+    """The VM with a message in its user template (ERROR, SCHED_MESSAGE), or without when it is empty."""
+    template = vm.user_template
+    changed = template.replaced({name: message}) if message else template.without(name)
+    if changed == template:
+        return vm
+    after = replace(vm, user_template=changed)
+    work.draft.put(after)
+    return after
+
+
+def refusal_of(error: HoldfastError) -> str:
+    """The sentence of a refusal."""
+    return error.message

@@ -1,0 +1,156 @@
+"""The handling of one event: a draft to stage changes in, and the effects and capacity moves that come with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from holdfast.engine.settings import Settings
+from holdfast.engine.state import Draft, T
+from holdfast.model.effect import Effect
+from holdfast.model.enums import EffectKind, EffectState
+from holdfast.model.errors import NoSuchObject
+from holdfast.model.failover import Evidence, Failover, Proof
+from holdfast.model.hook import Hook, HookExecution
+from holdfast.model.host import Host
+from holdfast.model.storage import Datastore, Image
+from holdfast.model.user import HOLDFAST, Actor, User
+from holdfast.model.vm import Vm
+
+SPOKEN: dict[type, str] = {
+    Vm: "virtual machine",
+    Host: "host",
+    Datastore: "datastore",
+    Image: "image",
+    Hook: "hook",
+    User: "user",
+    Failover: "failover",
+    Proof: "proof",
+    Effect: "effect",
+}
+"""What OpenNebula's messages call each kind of object."""
+
+
+class Senses(Protocol):
+    """What the engine sees of the hosts at this moment; volatile, never stored."""
+
+    def is_blind(self) -> bool:
+        """Too many hosts were lost at once."""
+
+    def evidence(self, host_id: int, now: float) -> tuple[Evidence, ...]:
+        """What was observed about the host."""
+
+
+class NoSenses:
+    """Senses that see nothing."""
+
+    def is_blind(self) -> bool:
+        """Nothing is lost where nothing is watched."""
+        return False
+
+    def evidence(self, host_id: int, now: float) -> tuple[Evidence, ...]:
+        """No evidence."""
+        return ()
+
+
+class Work:
+    """One event's draft; ``now`` is in epoch seconds."""
+
+    def __init__(
+        self,
+        draft: Draft,
+        now: float,
+        epoch: int,
+        settings: Settings,
+        actor: Actor = HOLDFAST,
+        restarting: dict[int, int] | None = None,
+        senses: Senses | None = None,
+    ) -> None:
+        self.senses: Senses = senses or NoSenses()
+        self.executions: Mapping[int, Sequence[HookExecution]] = {}
+        """The hooks' logs, as committed."""
+        self.draft = draft
+        self.restarting: dict[int, int] = {} if restarting is None else restarting
+        """Which open failover restarts a VM (an index: always checked against the failover itself)."""
+        self.now = now
+        self.epoch = epoch
+        self.settings = settings
+        self.actor = actor
+        self.effects: list[Effect] = []
+
+    @property
+    def second(self) -> int:
+        """The time as OpenNebula stores it."""
+        return int(self.now)
+
+    def get(self, kind: type[T], oid: int) -> T:
+        """The object; raises NoSuchObject."""
+        found = self.draft.find(kind, oid)
+        if found is None:
+            raise NoSuchObject(SPOKEN[kind], oid)
+        return found
+
+    def find(self, kind: type[T], oid: int) -> T | None:
+        """The object, or None."""
+        return self.draft.find(kind, oid)
+
+    def plan(
+        self,
+        kind: EffectKind,
+        subject: int,
+        host_id: int = -1,
+        args: Mapping[str, str] | None = None,
+        proof_id: int = -1,
+        limit_s: float | None = None,
+    ) -> Effect:
+        """Writes an effect into the journal; it is handed out once the batch is committed."""
+        deadline = self.now + (self.settings.deadlines_s[kind] if limit_s is None else limit_s)
+        effect = Effect(
+            self.draft.next_id(Effect),
+            kind,
+            subject,
+            host_id,
+            self.now,
+            deadline,
+            self.epoch,
+            EffectState.RUNNING,
+            proof_id,
+            args=dict(args or {}),
+        )
+        self.draft.put(effect)
+        self.effects.append(effect)
+        return effect
+
+    def close(self, effect_id: int, state: EffectState, message: str = "") -> None:
+        """Ends an effect; what its driver says from now on changes nothing."""
+        effect = self.draft.find(Effect, effect_id) if effect_id >= 0 else None
+        if effect is not None and effect.state.is_open:
+            self.draft.put(replace(effect, state=state, ended_at=self.now, message=message))
+            self.effects = [planned for planned in self.effects if planned.oid != effect_id]
+
+    def give_capacity(self, hid: int, vm: Vm) -> None:
+        """The VM's capacity returns to the host."""
+        host = self.draft.find(Host, hid)
+        if host is not None and vm.oid in host.vms:
+            self.draft.put(
+                replace(
+                    host,
+                    vms=tuple(oid for oid in host.vms if oid != vm.oid),
+                    cpu_usage=host.cpu_usage - vm.cpu_percent,
+                    mem_usage=host.mem_usage - vm.memory_kb,
+                )
+            )
+
+    def take_capacity(self, hid: int, vm: Vm) -> None:
+        """The VM's capacity is taken from the host."""
+        host = self.get(Host, hid)
+        if vm.oid not in host.vms:
+            self.draft.put(
+                replace(
+                    host,
+                    vms=(*host.vms, vm.oid),
+                    cpu_usage=host.cpu_usage + vm.cpu_percent,
+                    mem_usage=host.mem_usage + vm.memory_kb,
+                )
+            )

@@ -1,0 +1,110 @@
+"""Applies the transition table to one VM and one event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from holdfast.lifecycle.changes import APPLY
+from holdfast.lifecycle.deadlines import DEADLINE_S
+from holdfast.lifecycle.events import USER_ACTIONS, VmEvent
+from holdfast.lifecycle.facts import Facts, Target
+from holdfast.lifecycle.guards import CHECKS
+from holdfast.lifecycle.table import BY_POSITION, Row
+from holdfast.lifecycle.vocabulary import Change
+from holdfast.model.enums import EffectKind
+from holdfast.model.errors import ActionError
+from holdfast.model.vm import Vm
+from holdfast.model.vm_states import VmState
+
+__all__ = ["Decision", "EffectRequest", "Facts", "Target", "decide", "is_available"]
+
+AWAITED = frozenset(EffectKind) - {EffectKind.VMM_REBOOT, EffectKind.VMM_RESET}
+"""Effects whose answer moves the VM on; the others are sent and only their failure is noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRequest:
+    """What the driver is to do, within ``limit_s``."""
+
+    kind: EffectKind
+    hid: int
+    limit_s: float
+    hard: bool = False
+    awaited: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one event does to one VM.
+
+    ``gives`` and ``takes`` are the hosts whose capacity changes hands; ``cancels`` says that an open effect of the VM
+    is superseded: its answer will change nothing.
+    """
+
+    vm: Vm
+    effect: EffectRequest | None = None
+    gives: int | None = None
+    takes: int | None = None
+    cancels: bool = False
+
+
+def is_available(vm: Vm, event: VmEvent) -> bool:
+    """Whether the table has a row for the VM's position and this event, whatever its guard says."""
+    return (vm.position, event) in BY_POSITION
+
+
+def decide(vm: Vm, event: VmEvent, facts: Facts) -> Decision:
+    """What ``event`` does to ``vm``; raises ActionError when its state or a guard does not allow it."""
+    row = _row(vm, event, facts)
+    gives = vm.hid if Change.GIVE_CAPACITY in row.changes else None
+    after = vm
+    for change in row.changes:
+        after = APPLY[change](after, facts)
+    takes = after.hid if Change.TAKE_CAPACITY in row.changes else None
+    after = _moved(vm, after, row)
+    effect = _effect(after, row)
+    cancels = vm.effect_id >= 0 and (row.to is not None or effect is not None)
+    if cancels:
+        after = replace(after, effect_id=-1)
+    return Decision(after, effect, gives, takes, cancels)
+
+
+def _row(vm: Vm, event: VmEvent, facts: Facts) -> Row:
+    refusal = ""
+    for row in BY_POSITION.get((vm.position, event), ()):
+        said = CHECKS[row.guard](vm, facts)
+        if said is None:
+            return row
+        refusal = said
+    raise ActionError(refusal or _not_available(vm, event))
+
+
+def _not_available(vm: Vm, event: VmEvent) -> str:
+    """OpenNebula's words for an action in a wrong state."""
+    state = vm.state_name
+    if event in (VmEvent.TERMINATE, VmEvent.TERMINATE_HARD):
+        return f'Error performing action "{event.value}": Could not terminate VM {vm.oid}, wrong state {state}.'
+    if event.value in USER_ACTIONS:
+        return f'Error performing action "{event.value}": This action is not available for state {state}'
+    if event is VmEvent.DEPLOY or event is VmEvent.MIGRATE:
+        return f"{event.value.capitalize()} action is not available for state {state}"
+    if event is VmEvent.RECOVER_RETRY:
+        return f"Could not perform a retry on VM {vm.oid}, wrong state {state}."
+    if event is VmEvent.RECOVER_RECREATE and vm.state is VmState.DONE:
+        return "Cannot delete-recreate a VM already in DONE state"
+    if event.value.startswith("recover"):
+        return f"Could not perform a recover operation on VM {vm.oid}, wrong state {state}."
+    return f"{event.value} is not possible in state {state}."
+
+
+def _moved(before: Vm, after: Vm, row: Row) -> Vm:
+    if row.to is None or row.to == before.position:
+        return after
+    state, lcm_state = row.to
+    return replace(after, state=state, lcm_state=lcm_state, prev_state=before.state, prev_lcm_state=before.lcm_state)
+
+
+def _effect(vm: Vm, row: Row) -> EffectRequest | None:
+    if row.effect is None:
+        return None
+    return EffectRequest(row.effect, vm.hid, DEADLINE_S[row.effect], vm.shutdown_hard, row.effect in AWAITED)
