@@ -231,10 +231,10 @@ class Engine:
     def _index(self, failover: Failover) -> None:
         self.timers.watch_failover(failover)
         for row in failover.rows:
-            if failover.is_open:
+            if failover.is_open and failover.proof_id >= 0:
                 if self.restarting.get(row.vm_id, -1) < failover.oid:
                     self.restarting[row.vm_id] = failover.oid
-            elif self.restarting.get(row.vm_id) == failover.oid:
+            elif not failover.is_open and self.restarting.get(row.vm_id) == failover.oid:
                 del self.restarting[row.vm_id]
 
     def _notice_room(self, changes: Changes) -> None:

@@ -15,7 +15,7 @@ from holdfast.lifecycle import VmEvent
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind, EffectState, FailoverMode, FailoverState, RowState
 from holdfast.model.errors import ActionError
-from holdfast.model.failover import Evidence, Failover, Proof
+from holdfast.model.failover import Evidence, Failover, Proof, Row
 from holdfast.model.host import Host
 from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
@@ -34,6 +34,8 @@ def begin(work: Work, failover: Failover) -> None:
     host = work.get(Host, failover.host_id)
     if not host.vms:
         return _advance(work, failover, Event.NOTHING_TO_DO, "the host has no VMs: nothing to restart, no fencing")
+    failover = replace(failover, rows=_rows(work, failover, host))
+    work.draft.put(failover)
     if not host.error_since and failover.boot_id and host.boot_id != failover.boot_id:
         return host_came_back(work, failover, host.boot_id)
     if work.senses.is_blind():
@@ -159,14 +161,18 @@ def prove(work: Work, failover: Failover, event: Event, proof: Proof) -> None:
     host = work.find(Host, failover.host_id)
     if host is not None:
         work.draft.put(replace(host, proof_id=proof.oid))
-    vm_ids = host.vms if host is not None else ()
-    members = [vm for vm_id in vm_ids if (vm := work.find(Vm, vm_id)) is not None]
-    made = tuple(row_for(failover, vm, _system(work, vm)) for vm in members)
+    made = _rows(work, failover, host) if host is not None else ()
     failover = replace(failover, effect_id=-1, state=FailoverState.RESTARTING, rows=made)
     work.draft.put(machine.noted(failover, f"proof accepted: restarting {len(made)} VMs", work.now))
-    for vm in members:
-        _take_over(work, failover, vm)
+    for row in made:
+        _take_over(work, failover, work.get(Vm, row.vm_id))
     restart(work, failover.oid)
+
+
+def _rows(work: Work, failover: Failover, host: Host) -> tuple[Row, ...]:
+    """One row for each VM of the host, as it is now."""
+    members = [vm for vm_id in host.vms if (vm := work.find(Vm, vm_id)) is not None]
+    return tuple(row_for(failover, vm, _system(work, vm)) for vm in members)
 
 
 def _system(work: Work, vm: Vm) -> Datastore | None:
@@ -239,7 +245,8 @@ def _carry_out(work: Work, failover: Failover, do: Do) -> None:
     if do is Do.READ_POWER:
         read_power(work, failover)
     elif do is Do.FENCE:
-        effect = work.plan(EffectKind.FENCE_OFF, failover.oid, failover.host_id)
+        host = work.get(Host, failover.host_id)
+        effect = work.plan(EffectKind.FENCE_OFF, failover.oid, host.oid, limit_s=proofs.fence_limit_s(host))
         work.draft.put(replace(failover, effect_id=effect.oid))
     elif do is Do.RESTART_FAILED:
         _restart_failed(work, failover)

@@ -18,9 +18,9 @@ from holdfast.model.host import Host
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
 
-MISSING_BEACONS = 3
+MISSING_BEACONS = 8
 """A RUNNING VM absent from so many beacons in a row is powered off."""
-MISSING_BEACONS_UNKNOWN = 10
+MISSING_BEACONS_UNKNOWN = 15
 """The same for an UNKNOWN VM: its host has just come back, and a failover may be about to move it."""
 _TO_RUNNING = (
     (VmState.ACTIVE, LcmState.UNKNOWN),

@@ -8,6 +8,8 @@ from holdfast.model.failover import Failover, Proof
 from holdfast.model.host import Host
 
 RAW_LIMIT = 8192
+_DEVICE_LIMIT_S = 30.0
+_TURN_S = 65.0
 
 
 def from_device(oid: int, failover: Failover, kind: EffectKind, answer: Answer, at: float) -> Proof:
@@ -45,6 +47,13 @@ def can_fence(failover: Failover, host: Host) -> str:
     if "FENCE_AGENT" not in host.template and not host.template.sections("FENCE"):
         return f"host {host.name} has no fence device (no FENCE_AGENT in its template)"
     return ""
+
+
+def fence_limit_s(host: Host) -> float:
+    """How long an order to fence may take: each device's own limit, and its turn when others use it too."""
+    devices = [host.template.get("FENCE_TIMEOUT")] if "FENCE_AGENT" in host.template else []
+    devices += [section.get("TIMEOUT", "") for section in host.template.sections("FENCE")]
+    return sum(_TURN_S + (float(limit) if limit.isdigit() else _DEVICE_LIMIT_S) for limit in devices)
 
 
 def ways_out(failover: Failover) -> str:

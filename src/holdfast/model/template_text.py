@@ -11,7 +11,7 @@ import re
 from holdfast.model.errors import TemplateError
 from holdfast.model.template import Section, Template
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-./]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-.]*")
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _SPACES = re.compile(r"[ \t]*")
 _BARE = re.compile(r"[^\n]*")

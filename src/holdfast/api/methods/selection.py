@@ -1,0 +1,94 @@
+"""Which objects of a pool a caller gets, and in what order: newest first, by owner, by id or by page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
+
+from holdfast.api.views.fragments import Identified
+from holdfast.api.views.owners import Owned
+from holdfast.model.errors import ArgumentError
+from holdfast.model.user import Actor
+from holdfast.model.vm import Vm
+from holdfast.model.vm_states import VmState
+
+PRIMARY_GROUP = -4
+MINE = -3
+ALL = -2
+MINE_AND_GROUP = -1
+
+ANY_STATE = -2
+NOT_DONE = -1
+_STATES = frozenset(state.value for state in VmState)
+_ID = re.compile("[0-9]{1,10}")
+
+S = TypeVar("S", bound=Identified)
+
+
+class OwnedObject(Identified, Owned, Protocol):
+    """An object with id and owner."""
+
+
+SO = TypeVar("SO", bound=OwnedObject)
+
+
+def newest_first(pool: Mapping[int, S]) -> list[S]:
+    """The whole pool in the order of replies."""
+    return [pool[oid] for oid in sorted(pool, reverse=True)]
+
+
+def owned_by(objects: list[SO], actor: Actor, flag: int) -> list[SO]:
+    """Those that the filter flag lets through: a user's id, or one of the negative constants."""
+    if flag == ALL:
+        return objects
+    if flag < PRIMARY_GROUP:
+        raise ArgumentError(f"Incorrect filter_flag {flag}: it is a user id or one of -4, -3, -2, -1")
+    wanted = _owner_test(actor, flag)
+    return [stored for stored in objects if wanted(stored)]
+
+
+def _owner_test(actor: Actor, flag: int) -> Callable[[Owned], bool]:
+    if flag == PRIMARY_GROUP:
+        return lambda stored: stored.gid == actor.gid
+    if flag == MINE:
+        return lambda stored: stored.uid == actor.uid
+    if flag == MINE_AND_GROUP:
+        return lambda stored: stored.uid == actor.uid or stored.gid == actor.gid
+    return lambda stored: stored.uid == flag
+
+
+def page(objects: list[S], start: int, end: int) -> list[S]:
+    """Ids from ``start`` to ``end`` (-1 is no bound); an end below -1 asks for ``-end`` rows from offset ``start``."""
+    if end < -1:
+        offset = max(start, 0)
+        return objects[offset : offset - end]
+    if start < 0:
+        return objects
+    return [stored for stored in objects if stored.oid >= start and (end < 0 or stored.oid <= end)]
+
+
+def in_state(vms: list[Vm], state: int) -> list[Vm]:
+    """VMs in the state of that number; -1 is any but DONE, -2 any."""
+    if state == ANY_STATE:
+        return vms
+    if state == NOT_DONE:
+        done = VmState.DONE
+        return [vm for vm in vms if vm.state is not done]
+    if state not in _STATES:
+        raise ArgumentError(f"Incorrect state filter {state}: it is -2, -1 or the number of a VM state")
+    return [vm for vm in vms if vm.state == state]
+
+
+def listed(vms: Mapping[int, Vm], ids: str) -> list[Vm]:
+    """The VMs with these comma-separated ids, as far as they exist."""
+    return newest_first({oid: vms[oid] for oid in _numbers(ids) if oid in vms})
+
+
+def _numbers(ids: str) -> Iterable[int]:
+    for word in ids.split(","):
+        number = word.strip()
+        if _ID.fullmatch(number):
+            yield int(number)
+        elif number:
+            raise ArgumentError(f'Incorrect id "{number[:40]}": the ids are whole numbers separated by commas')

@@ -1,0 +1,27 @@
+"""What the API needs from the controller that it is the face of."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from holdfast.engine.commands import Command
+from holdfast.engine.state import State
+from holdfast.model.user import Actor
+
+
+class Controller(Protocol):
+    """The running controller.  The API only ever reads ``state``; every change goes through :meth:`call`."""
+
+    @property
+    def state(self) -> State:
+        """All committed objects."""
+
+    @property
+    def beacon_period_s(self) -> float:
+        """How often a host's agent is heard."""
+
+    async def call(self, actor: Actor, command: Command) -> int:
+        """Carries the command out and answers the object's id; raises HoldfastError with the reason of a refusal.
+
+        May be cancelled when the caller's patience ends; the change may then still happen.
+        """

@@ -1,0 +1,55 @@
+"""What every family of commands needs: act on each object of a list, update, rename."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from holdfast.cli.errors import FAILURE, ApiError
+from holdfast.cli.grammar import Call
+from holdfast.cli.lookup import find_id, find_ids
+from holdfast.cli.template_input import changed_template
+
+
+def for_each(call: Call, kind: str, doing: str, action: Callable[[int], object]) -> int:
+    """Acts on every object that the first argument names; a refusal is told and the rest still tried."""
+    code = 0
+    for object_id in find_ids(call.client, kind, call.arguments[0]):
+        call.say(f"{kind} {object_id}: {doing}")
+        try:
+            action(object_id)
+        except ApiError as error:
+            print(error, file=sys.stderr)
+            code = FAILURE
+    return code
+
+
+def for_one(call: Call, kind: str, doing: str, action: Callable[[int], object]) -> int:
+    """Acts on the one object that the first argument names."""
+    object_id = find_id(call.client, kind, call.arguments[0])
+    call.say(f"{kind} {object_id}: {doing}")
+    action(object_id)
+    return 0
+
+
+def update(call: Call, kind: str, method: str, part: str = "TEMPLATE") -> int:
+    """``update <id> [file] [--append]``: replaces or extends the object's template."""
+    object_id = find_id(call.client, kind, call.arguments[0])
+    text = changed_template(
+        call, call.argument(1), lambda: call.client.document(f"{method}.info", object_id).find(part)
+    )
+    if text is None:
+        print("Nothing was changed.", file=sys.stderr)
+        return 0
+    call.client.identifier(f"{method}.update", object_id, text, int(call.values.switch("append")))
+    return 0
+
+
+def rename(call: Call, kind: str, method: str) -> int:
+    """``rename <id> <name>``."""
+    return for_one(
+        call,
+        kind,
+        "renaming",
+        lambda object_id: call.client.identifier(f"{method}.rename", object_id, call.arguments[1]),
+    )

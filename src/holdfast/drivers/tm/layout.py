@@ -1,0 +1,151 @@
+"""How a VM's files lie on a datastore (OpenNebula's layout), and how they come and go whole.
+
+A raw disk is the file ``disk.0``.  A qcow2 disk is ``disk.0.snap/0``, an overlay over its image, with ``disk.0`` a link
+to it and ``disk.0.snap/disk.0.snap`` a link to itself, as OpenNebula's snapshots want it.  A persistent image is used
+in place through a link.  Everything is made under a draft name, synced, and renamed: a file with a disk's name is
+complete.  Blocking; runs in expendable threads.  A draft has a name of its own for each attempt, because a program
+that an earlier controller left behind may still write to the old one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from holdfast.drivers.tm.lines import TransferError
+
+_DRAFT = ".draft."
+
+
+def snapshots_of(disk: Path) -> Path:
+    """The directory that belongs to a disk or image: ``disk.0.snap``."""
+    return disk.with_name(f"{disk.name}.snap")
+
+
+def begin(path: Path) -> Path:
+    """A new draft name for ``path``, whose directory exists afterwards; drafts left by earlier attempts go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f"{path.name}{_DRAFT}*"):
+        remove(leftover)
+    return path.with_name(f"{path.name}{_DRAFT}{uuid.uuid4().hex}")
+
+
+def begin_overlay(disk: Path) -> Path:
+    """A draft of the disk's snapshot directory, with the link to itself."""
+    draft = begin(snapshots_of(disk))
+    draft.mkdir()
+    (draft / snapshots_of(disk).name).symlink_to(".")
+    return draft
+
+
+def publish_file(draft: Path, disk: Path) -> None:
+    """The draft becomes the disk."""
+    sync(draft)
+    clear(disk)
+    draft.rename(disk)
+    sync(disk.parent)
+
+
+def publish_overlay(draft: Path, disk: Path) -> None:
+    """The draft of a snapshot directory becomes the disk."""
+    sync(draft / "0")
+    sync(draft)
+    clear(disk)
+    draft.rename(snapshots_of(disk))
+    link(disk, Path(snapshots_of(disk).name) / "0")
+
+
+def publish_directory(draft: Path, directory: Path) -> None:
+    """The draft of a whole directory takes its place."""
+    for folder, _, files in os.walk(draft):
+        for name in files:
+            if not (Path(folder) / name).is_symlink():
+                sync(Path(folder) / name)
+        sync(Path(folder))
+    remove(directory)
+    draft.rename(directory)
+    sync(directory.parent)
+
+
+def link(path: Path, target: Path) -> None:
+    """Makes or replaces a symbolic link in one step."""
+    draft = begin(path)
+    draft.symlink_to(target)
+    draft.replace(path)
+    sync(path.parent)
+
+
+def active_layer(image: Path) -> Path:
+    """The newest layer of a persistent qcow2 image, whose snapshot directory is made when it has none."""
+    folder = snapshots_of(image)
+    folder.mkdir(exist_ok=True)
+    for name, target in ((folder.name, Path(".")), ("0", Path("..") / image.name)):
+        if not (folder / name).is_symlink() and not (folder / name).exists():
+            (folder / name).symlink_to(target)
+    return folder / str(max(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()))
+
+
+def clear(disk: Path) -> None:
+    """Removes a disk with all that belongs to it: first the name by which it would be used."""
+    remove(disk)
+    remove(snapshots_of(disk))
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link (not what it leads to) or a directory; absent is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_there(path: Path) -> bool:
+    """The name exists, be it a link that leads nowhere."""
+    return os.path.lexists(path)
+
+
+def needs_copy(origin: Path, target: Path) -> bool:
+    """Takes the quick ways of moving a directory: nothing left to move, or a rename; true when it must be copied.
+
+    While the origin exists it is complete and the target may be a remnant, because a finished copy is marked by
+    renaming the origin away (:func:`finish_move`).
+    """
+    if not is_there(origin):
+        remove(_moved(origin))
+        if not is_there(target):
+            raise TransferError(f"neither {origin} nor {target} exists")
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove(target)
+    try:
+        origin.rename(target)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return True
+        raise
+    sync(target.parent)
+    return False
+
+
+def finish_move(origin: Path) -> None:
+    """After a complete copy: the origin goes, in one step."""
+    gone = _moved(origin)
+    remove(gone)
+    origin.rename(gone)
+    remove(gone)
+
+
+def sync(path: Path) -> None:
+    """What was written to the file or directory survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _moved(origin: Path) -> Path:
+    return origin.with_name(f"{origin.name}.moved")

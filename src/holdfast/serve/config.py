@@ -1,0 +1,116 @@
+"""What ``holdfast serve`` can be told: a TOML file, overridden by options."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.model.errors import HoldfastError
+
+DEFAULT_FILE = Path("/etc/holdfast/holdfast.toml")
+
+
+class ConfigError(HoldfastError):
+    """The configuration cannot be used; the message names file, key, rule and way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Addresses are ``ip:port`` or ``fd://n``; empty paths are derived from ``var``.
+
+    Hooks reach the API at the first address of ``listen``.
+    """
+
+    var: Path = Path("/var/lib/holdfast")
+    listen: tuple[str, ...] = ("127.0.0.1:2633",)
+    beacons: tuple[str, ...] = ("127.0.0.1:4124",)
+    datastores: Path | None = None
+    heartbeats: Path | None = None
+    one_auth: Path | None = None
+    accelerator: str = "auto"
+    emulator: str = ""
+    beacon_period_s: float = 1.0
+    suspect_after_s: float = 1.5
+    dead_after_s: float = 3.0
+    blind_share: float = 0.5
+    log_level: str = "INFO"
+    starts_per_host: int = field(default=16)
+
+    @property
+    def datastores_path(self) -> Path:
+        """Where the datastores are mounted, on the controller and on every host."""
+        return self.datastores or self.var / "datastores"
+
+    @property
+    def heartbeats_path(self) -> Path:
+        """The folder of the hosts' heartbeat files, on shared storage."""
+        return self.heartbeats or self.datastores_path / "heartbeats"
+
+    @property
+    def auth_path(self) -> Path:
+        """The file with oneadmin's name and password."""
+        return self.one_auth or self.var / ".one" / "one_auth"
+
+
+def load(path: Path | None, overrides: Mapping[str, Any]) -> Config:
+    """The configuration from a file (the default one may be missing) and options; raises ConfigError."""
+    values = _read(path or DEFAULT_FILE, required=path is not None)
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    return _checked(replace(Config(), **{**values, **chosen}))
+
+
+def _read(path: Path, required: bool) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            given = tomllib.load(file)
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"There is no configuration file {path}.") from None
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"Cannot read configuration file {path}: {error}.") from None
+    return {key: _converted(path, key, value) for key, value in given.items()}
+
+
+def _converted(path: Path, key: str, value: Any) -> Any:
+    types = {item.name: str(item.type) for item in fields(Config)}
+    if key not in types:
+        raise ConfigError(f"Configuration file {path}: unknown key {key}; known are {', '.join(sorted(types))}.")
+    if "Path" in types[key]:
+        return Path(str(value))
+    if "tuple" in types[key]:
+        return tuple(value) if isinstance(value, list) else (str(value),)
+    return float(value) if types[key] == "float" and isinstance(value, int) else value
+
+
+def _checked(config: Config) -> Config:
+    for key in ("beacon_period_s", "suspect_after_s", "dead_after_s", "blind_share", "starts_per_host"):
+        value = getattr(config, key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise ConfigError(f"{key} must be a positive number, it is {value!r}.")
+    if not config.beacon_period_s < config.suspect_after_s < config.dead_after_s:
+        raise ConfigError(
+            "beacon_period_s < suspect_after_s < dead_after_s must hold, they are "
+            f"{config.beacon_period_s}, {config.suspect_after_s}, {config.dead_after_s}."
+        )
+    for address in (*config.listen, *config.beacons):
+        if inherited_descriptor(address) is None:
+            split_address(address)
+    return config
+
+
+def inherited_descriptor(address: str) -> int | None:
+    """The number of an inherited socket, written ``fd://7``; None for any other address."""
+    scheme, _, number = address.partition("://")
+    return int(number) if scheme == "fd" and number.isdigit() else None
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``ip:port`` as a pair; raises ConfigError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f'"{address}" is not an address: write ip:port, for example 127.0.0.1:2633.')
+    return host.strip("[]"), int(port)

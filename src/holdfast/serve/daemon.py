@@ -1,0 +1,171 @@
+"""Builds the controller from its configuration and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from holdfast.api.app import make_app
+from holdfast.api.methods import ApiSettings
+from holdfast.api.server import Server
+from holdfast.api.views import render_host, render_image, render_vm
+from holdfast.drivers.fence.driver import FenceDriver
+from holdfast.drivers.im.heartbeats import HeartbeatWatch
+from holdfast.drivers.im.link import BeaconLink
+from holdfast.drivers.images import ImageDriver
+from holdfast.drivers.tm.driver import TmDriver
+from holdfast.drivers.vmm.dummy import DummyDriver
+from holdfast.drivers.vmm.hypervisor import HypervisorConfig
+from holdfast.drivers.vmm.libvirt_driver import LibvirtDriver
+from holdfast.engine.engine import Batch, Engine
+from holdfast.engine.ports import Driver
+from holdfast.engine.settings import Settings
+from holdfast.failover.detection import Patience
+from holdfast.hooks.driver import HookDriver
+from holdfast.hooks.match import Matcher, Subject
+from holdfast.model.beacon import host_key
+from holdfast.model.enums import EffectKind
+from holdfast.model.host import Host
+from holdfast.model.vm import Vm
+from holdfast.serve.bootstrap import credentials, first_objects, master_key, prepare_directories
+from holdfast.serve.config import Config, split_address
+from holdfast.serve.controller import Controller
+from holdfast.serve.dispatch import Dispatcher, chooser
+from holdfast.serve.sockets import Inherited, listening_socket, tell_supervisor
+from holdfast.serve.watch import DummyMonitor, HostWatch
+from holdfast.store.sqlite import SqliteStore
+
+LOG = logging.getLogger("holdfast")
+_TM_KINDS = (EffectKind.TM_PROLOG, EffectKind.TM_MIGRATE, EffectKind.TM_EPILOG, EffectKind.TM_DELETE)
+_IMAGE_KINDS = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
+_FENCE_KINDS = (EffectKind.FENCE_STATUS, EffectKind.FENCE_OFF)
+
+
+class Daemon:
+    """All parts of a running controller."""
+
+    def __init__(self, config: Config, sockets: Inherited) -> None:
+        self._config = config
+        self._sockets = sockets
+        prepare_directories(config.var, config.datastores_path)
+        self._user, self._password = credentials(config.auth_path)
+        self._master = master_key(config.var / "agent_master.key")
+        self._store = SqliteStore(config.var / "holdfast.db")
+        first_objects(self._store, self._user, self._password, config.datastores_path)
+        self.engine = Engine(self._store, self._settings(), Matcher(self._render), time.time())
+        self.controller = Controller(self.engine, self._published, self._suspected)
+        self._link = BeaconLink(self._key_of, self.controller.hear)
+        heartbeats = HeartbeatWatch(config.heartbeats_path, self._key_of, HEARTBEAT_WINDOW_S)
+        self._watch = HostWatch(self.engine.state, self.engine.senses, self.controller.report, heartbeats, self._link)
+        self._dispatcher: Dispatcher | None = None
+
+    def _settings(self) -> Settings:
+        config = self._config
+        patience = Patience(
+            beacon_period_s=config.beacon_period_s,
+            suspect_after_s=config.suspect_after_s,
+            dead_after_s=config.dead_after_s,
+            blind_share=config.blind_share,
+        )
+        return Settings(str(config.datastores_path), str(config.var), patience)
+
+    def _render(self, subject: Subject) -> str:
+        """An object's XML, as hooks receive it."""
+        if isinstance(subject, Host):
+            return render_host(subject)
+        users = self.engine.state.users
+        return render_vm(subject, users) if isinstance(subject, Vm) else render_image(subject, users)
+
+    def _key_of(self, host_id: int) -> bytes | None:
+        return host_key(self._master, host_id) if host_id in self.engine.state.hosts else None
+
+    def _published(self, batch: Batch) -> None:
+        assert self._dispatcher is not None, "set before the controller runs"
+        self._watch.take(batch)
+        self._dispatcher.take(batch)
+
+    def _suspected(self, host_ids: Sequence[int]) -> None:
+        self._watch.investigate(host_ids)
+
+    def _drivers(self, endpoint: str) -> Dispatcher:
+        config = self._config
+        vms_path = config.var / "vms"
+        hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
+        libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor)
+        environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}
+        by_kind: dict[EffectKind, Driver] = {
+            **dict.fromkeys(_TM_KINDS, TmDriver(config.datastores_path, vms_path)),
+            **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path)),
+            **dict.fromkeys(_FENCE_KINDS, FenceDriver()),
+            EffectKind.HOOK: HookDriver(config.var / "remotes" / "hooks", environment),
+        }
+        driver_of = chooser(by_kind, {"dummy": DummyDriver()}, libvirt)
+        return Dispatcher(self.engine.state, driver_of, self.controller.report, config.starts_per_host)
+
+    def _log_path(self) -> Path:
+        path = self._config.var / "log"
+        path.mkdir(exist_ok=True, mode=0o700)
+        return path
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._store.close)
+            stack.callback(self.controller.close)
+            endpoint = await self._serve(stack)
+            LOG.info("ready: API at %s, credentials in %s", endpoint, self._config.auth_path)
+            tell_supervisor("READY=1")
+            await self._until(stop, stack)
+            tell_supervisor("STOPPING=1")
+            LOG.info("stopping")
+
+    async def _serve(self, stack: AsyncExitStack) -> str:
+        listening = self._sockets.api or [listening_socket(address) for address in self._config.listen]
+        host, port = listening[0].getsockname()[:2]
+        endpoint = f"http://{host}:{port}/RPC2"
+        server = Server(make_app(self.controller, ApiSettings(endpoint=endpoint)), sockets=listening)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        self._dispatcher = self._drivers(endpoint)
+        stack.push_async_callback(self._dispatcher.close)
+        stack.push_async_callback(self._watch.close)
+        for sock in self._sockets.beacons:
+            self._link.listen(sock)
+        where: tuple[str, ...] = () if self._sockets.beacons else self._config.beacons
+        for text in where:
+            self._link.listen(split_address(text))
+        stack.callback(self._link.close)
+        return endpoint
+
+    async def _until(self, stop: asyncio.Event, stack: AsyncExitStack) -> None:
+        assert self._dispatcher is not None
+        self._watch.begin()
+        self._dispatcher.reconcile(self.engine.open_effects())
+        dummies = DummyMonitor(self.engine.state, self.controller.hear, self._config.beacon_period_s)
+        tasks = {asyncio.create_task(self.controller.run()), asyncio.create_task(dummies.run())}
+        for task in tasks:
+            stack.callback(task.cancel)
+        waiting = asyncio.create_task(stop.wait())
+        await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        for task in tasks:
+            if task.done():
+                task.result()
+
+
+HEARTBEAT_WINDOW_S = 1.2
+"""An investigation begins at 1.5 s of silence and must be over at 3 s."""
+
+
+def serve(config: Config, sockets: Inherited) -> None:
+    """Runs a controller in this process."""
+    logging.basicConfig(level=config.log_level, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    asyncio.run(Daemon(config, sockets).run())

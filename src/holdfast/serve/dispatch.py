@@ -1,0 +1,109 @@
+"""Takes committed effects to their drivers and brings the answers back as events.
+
+Starts are paced per destination host.  After a restart every open effect is *reconciled*: the driver looks at the world
+first and does only what is not done.  When the engine supersedes an effect, its task is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from holdfast.engine.engine import Batch
+from holdfast.engine.events import Answered, Event
+from holdfast.engine.ports import Driver, Order
+from holdfast.engine.state import State
+from holdfast.model.effect import Answer, Effect
+from holdfast.model.enums import EffectKind, EffectState
+
+LOG = logging.getLogger("holdfast.dispatch")
+_VM_KINDS = frozenset(kind for kind in EffectKind if kind.value.startswith(("tm.", "vmm.")))
+_IMAGE_KINDS = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
+DriverOf = Callable[[Order], Driver]
+
+
+class Dispatcher:
+    """Runs one task for each open effect; ``driver_of`` chooses the driver by effect and host."""
+
+    def __init__(
+        self, state: State, driver_of: DriverOf, report: Callable[[Event], None], starts_per_host: int
+    ) -> None:
+        self._state = state
+        self._driver_of = driver_of
+        self._report = report
+        self._starts_per_host = starts_per_host
+        self._pace: dict[int, asyncio.Semaphore] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def take(self, batch: Batch) -> None:
+        """Hands out the batch's effects, and cancels those that it superseded."""
+        for stored in batch.changes.puts:
+            if isinstance(stored, Effect) and stored.state is EffectState.SUPERSEDED:
+                task = self._tasks.pop(stored.oid, None)
+                if task is not None:
+                    task.cancel()
+        self._start(batch.effects, again=False)
+
+    def reconcile(self, effects: Iterable[Effect]) -> None:
+        """Effects that were under way when the controller stopped."""
+        self._start(effects, again=True)
+
+    def _start(self, effects: Iterable[Effect], again: bool) -> None:
+        for effect in effects:
+            task = asyncio.create_task(self._carry_out(effect, again), name=f"effect {effect.oid} {effect.kind.value}")
+            self._tasks[effect.oid] = task
+
+    async def _carry_out(self, effect: Effect, again: bool) -> None:
+        order = self._order(effect)
+        try:
+            answer = await self._answer(order, again)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            LOG.exception("driver of effect %d (%s) raised", effect.oid, effect.kind.value)
+            answer = Answer(False, f"{effect.kind.value}: the driver failed: {error}", certain=False)
+        self._tasks.pop(effect.oid, None)
+        self._report(Answered(effect.oid, answer))
+
+    async def _answer(self, order: Order, again: bool) -> Answer:
+        driver = self._driver_of(order)
+        if again:
+            found = await driver.probe(order)
+            if found is not None:
+                return found
+        if order.effect.kind is not EffectKind.VMM_DEPLOY:
+            return await driver.run(order)
+        async with self._pace.setdefault(order.effect.host_id, asyncio.Semaphore(self._starts_per_host)):
+            return await driver.run(order)
+
+    def _order(self, effect: Effect) -> Order:
+        state, kind = self._state, effect.kind
+        return Order(
+            effect,
+            vm=state.vms.get(effect.subject) if kind in _VM_KINDS else None,
+            host=state.hosts.get(effect.host_id),
+            image=state.images.get(effect.subject) if kind in _IMAGE_KINDS else None,
+            hook=state.hooks.get(effect.subject) if kind is EffectKind.HOOK else None,
+            datastores=state.datastores,
+        )
+
+    async def close(self, limit_s: float = 5.0) -> None:
+        """Stops all tasks; what they were doing is reconciled at the next start."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=limit_s)
+
+
+def chooser(by_kind: Mapping[EffectKind, Driver], vmm: Mapping[str, Driver], default_vmm: Driver) -> DriverOf:
+    """Chooses by the effect's kind; hypervisor effects by the host's VM_MAD."""
+
+    def driver_of(order: Order) -> Driver:
+        chosen = by_kind.get(order.effect.kind)
+        if chosen is not None:
+            return chosen
+        return vmm.get(order.host.vm_mad, default_vmm) if order.host else default_vmm
+
+    return driver_of
