@@ -28,6 +28,7 @@ from holdfast.libexec.hook_log import HookLog
 from holdfast.libexec.patient_client import PatientClient
 
 DEFAULT_CYCLE_S = 60.0
+HOST_ERROR = 3
 
 
 class _Terminated(Exception):
@@ -63,7 +64,12 @@ def _run(arguments: HookArguments, log: HookLog) -> Outcome:
 
 def _hand_over(client: PatientClient, arguments: HookArguments) -> Outcome:
     flags = failover_flags(arguments.force, arguments.pause, arguments.fencing)
-    failover_id = client.once.identifier("one.failover.allocate", arguments.host_id, arguments.mode, flags)
+    try:
+        failover_id = client.once.identifier("one.failover.allocate", arguments.host_id, arguments.mode, flags)
+    except CliError:
+        if number_of(client.document("one.host.info", arguments.host_id), "STATE") == HOST_ERROR:
+            raise
+        return Outcome(0, "the host came back before a failover was opened")
     return Outcome(0, f"Holdfast has opened failover {failover_id}: 'onehost failover show {failover_id}' tells more")
 
 

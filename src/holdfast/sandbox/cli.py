@@ -22,6 +22,7 @@ from holdfast.sandbox.ledger import Ledger
 from holdfast.sandbox.rack import BmcMode, Host, Rack, RackConfig, Storage
 
 NOT_CLEAN = 2
+INTERRUPTED = 130
 _SWITCHES = {
     "power-off": ("take a host's power away; its guests die with it", Rack.power_off, "has no power"),
     "power-on": ("give a host power; it boots with a new boot id", Rack.power_on, "is up"),
@@ -93,6 +94,9 @@ def _run(arguments: argparse.Namespace, after_up: AfterUp | None, before_down: B
     except RackError as exc:
         print(f"holdfast sandbox {command}: {exc}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"holdfast sandbox {command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def start_rack(config: RackConfig) -> Rack:

@@ -196,10 +196,10 @@ def start(config: RackConfig) -> Rack:
             layout.create(config)
             new_password(layout.bmc_password)
             _launch(layout, lock)
+            return attach(config.directory)
         except BaseException:
             shutil.rmtree(config.directory)
             raise
-    return attach(config.directory)
 
 
 def attach(directory: Path) -> Rack:

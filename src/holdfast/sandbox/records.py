@@ -68,18 +68,18 @@ def acknowledged_on_console(log: bytes) -> list[Acknowledged]:
 
 
 def alarms_on_console(log: bytes) -> list[str]:
-    """The first lines in which the guest says that another boot wrote on its disk."""
+    """The first different lines in which the guest says that another boot wrote on its disk."""
     return _lines(_ALARM, log)
 
 
 def remarks_on_console(log: bytes) -> list[str]:
-    """The first lines in which the guest says that it could not write; no fault in the ledger, but good to know."""
+    """The first different lines in which the guest says that it could not write; no fault in the ledger, but good to know."""
     return _lines(_REMARK, log)
 
 
 def _lines(pattern: re.Pattern[bytes], log: bytes) -> list[str]:
-    found = islice(pattern.finditer(log), _MOST_LINES)
-    return [match.group().decode("utf-8", "replace") for match in found]
+    found = dict.fromkeys(match.group() for match in pattern.finditer(log))
+    return [line.decode("utf-8", "replace") for line in islice(found, _MOST_LINES)]
 
 
 @contextmanager

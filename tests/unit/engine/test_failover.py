@@ -262,7 +262,7 @@ def test_a_controller_killed_at_any_step_finishes_the_failover_and_starts_nothin
     assert rig.failover(failover).state is FailoverState.DONE
     for vm in vms:
         assert rig.vm(vm).lcm_state is LcmState.RUNNING
-        assert [record.hid for record in rig.vm(vm).history][0] == 0
+        assert rig.vm(vm).history[0].hid == 0
         assert len(rig.vm(vm).history) == 2
 
 

@@ -162,7 +162,7 @@ def test_keepalive_finds_a_libvirtd_that_hangs_and_a_call_in_flight_has_an_unkno
         async with watching(mock_host(1, fragile_daemon.mock_uri)) as (connections, recorder):
             await connections.domains(1)
             fragile_daemon.freeze()
-            with pytest.raises(OutcomeUnknown, match="the connection broke during the call.*keepalive"):
+            with pytest.raises(OutcomeUnknown, match=r"the connection broke during the call.*keepalive"):
                 await connections.call(1, create(502), 10)
             await until(lambda: (1, False, "libvirtd does not answer keepalives") in recorder.links)
             fragile_daemon.thaw()

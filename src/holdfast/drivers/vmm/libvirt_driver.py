@@ -33,6 +33,8 @@ from holdfast.model.vm_states import LcmState
 
 _SETTLE_S = 1.0
 """Kept back of a start's time, to find out what became of it."""
+_MARGIN_S = 0.25
+"""Kept back of every order's time, for the last look at what it achieved."""
 _LOOK_S = 5.0
 _POLL_S = 1.0
 _STARTING_POLL_S = 0.1
@@ -46,14 +48,16 @@ Action = Callable[["_Job"], Awaitable[Answer]]
 class _Job:
     """One order, with what every step needs."""
 
-    def __init__(self, order: Order, vm: Vm, host: Host, until: float) -> None:
-        self.order, self.vm, self.host, self.until = order, vm, host, until
+    def __init__(self, order: Order, vm: Vm, host: Host, limit_s: float) -> None:
+        self.order, self.vm, self.host = order, vm, host
+        self.margin_s = min(_MARGIN_S, max(0.0, limit_s) / 4)
+        self._until = asyncio.get_running_loop().time() + limit_s - self.margin_s
         self.domain = Domain(domain_name(vm.oid), domain_uuid(vm))
 
     @property
     def left_s(self) -> float:
-        """What remains of the effect's time."""
-        return max(0.0, self.until - asyncio.get_running_loop().time())
+        """What remains of the effect's time, without the margin."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
 
     @property
     def hard(self) -> bool:
@@ -134,11 +138,10 @@ class LibvirtDriver:
                 f"Effect {order.effect.oid} ({order.effect.kind.value}) is no order for a VM on a host."
             )
         self._connections.watch(order.host)
-        left_s = order.effect.deadline - self._clock()
-        return _Job(order, order.vm, order.host, asyncio.get_running_loop().time() + left_s)
+        return _Job(order, order.vm, order.host, order.effect.deadline - self._clock())
 
     async def _look(self, job: _Job) -> Presence:
-        limit_s = min(_LOOK_S, max(job.left_s, _SETTLE_S))
+        limit_s = min(_LOOK_S, job.left_s + job.margin_s)
         return await self._connections.call(job.host.oid, lambda c: orders.look(c, job.domain), limit_s)
 
     async def _deploy(self, job: _Job) -> Answer:
@@ -183,12 +186,11 @@ class LibvirtDriver:
 
     async def _what_became(self, job: _Job, trouble: str) -> Answer:
         """After a start without an answer: running is success; anything else may still change."""
-        try:
-            if await self._look(job) is Presence.RUNNING:
-                return _deployed(job)
-        except (NotSent, OutcomeUnknown, libvirt.libvirtError) as error:
-            return Answer(ok=False, certain=False, message=f"{trouble}; then {error}")
-        return Answer(ok=False, certain=False, message=f"{trouble}; the domain may still start")
+        while await self._try_look(job) is not Presence.RUNNING:
+            if job.left_s <= 0:
+                return Answer(ok=False, certain=False, message=f"{trouble}; the domain may still start")
+            await asyncio.sleep(_STARTING_POLL_S)
+        return _deployed(job)
 
     async def _refused(self, job: _Job, reason: str) -> Answer:
         """libvirt said no: certain if the domain is not there."""
@@ -227,7 +229,7 @@ class LibvirtDriver:
         return Answer(ok=True)
 
     async def _try_look(self, job: _Job) -> Presence | None:
-        """None while nobody can tell: a restart of libvirtd must not end a shutdown that is under way."""
+        """None while nobody can tell: a restart of libvirtd must not end what is under way."""
         try:
             return await self._look(job)
         except (NotSent, OutcomeUnknown, libvirt.libvirtError):

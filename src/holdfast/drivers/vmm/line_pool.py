@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import libvirt
 
@@ -50,7 +50,8 @@ class LinePool:
         attempt = _Attempt(self._idle.pop() if self._idle else None, self._open_line, work)
         future = expendable.start(attempt.run, f"libvirt-call {self._name}")
         future.add_done_callback(lambda done: self._finished(attempt, done))
-        await asyncio.wait({future, self._gone}, timeout=until - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {future, self._gone}
+        await asyncio.wait(either, timeout=until - loop.time(), return_when=asyncio.FIRST_COMPLETED)
         if not future.done() and attempt.give_up():
             raise NotSent(f"no further connection to {self._name} could be opened in time: nothing was sent")
         # What was sent gets its answer, or fails when keepalive finds its own line dead.
