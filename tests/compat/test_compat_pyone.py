@@ -9,7 +9,6 @@ from typing import Any
 
 import pyone
 import pytest
-from tests.unit.api.world import ADMIN_SESSION, GUEST_SESSION, FakeController, installation
 
 from holdfast.api.app import make_app
 from holdfast.api.server import Server
@@ -23,6 +22,7 @@ from holdfast.model.errors import (
     TemplateError,
 )
 from holdfast.model.template_text import parse_any
+from tests.unit.api.world import ADMIN_SESSION, GUEST_SESSION, FakeController, installation
 
 LIMIT_S = 10.0
 

@@ -20,6 +20,7 @@ from holdfast.sandbox import ledger, rack
 from holdfast.sandbox.commands import SEARCH_PATH
 from holdfast.sandbox.errors import RackDownError, RackError
 from holdfast.sandbox.guest import make_ledger_image
+from holdfast.sandbox.guest.image import cache_dir
 from holdfast.sandbox.guest.template import serial_console
 from holdfast.sandbox.ledger import Ledger
 from holdfast.sandbox.rack import BmcMode, Rack, RackConfig, Storage
@@ -35,6 +36,24 @@ try:
     connection.createXML(description)
 except libvirt.libvirtError as exc:
     sys.exit(str(exc))
+"""
+
+
+USER = 54321
+AS_ORDINARY_USER = """
+import os, subprocess, sys
+from pathlib import Path
+from holdfast.sandbox import rack
+built = rack.start(rack.RackConfig(Path(sys.argv[1]), hosts=1, storage=rack.Storage.NBD))
+print("up, user", os.getuid())
+built.power_off("host1")
+print("host1 off:", built.host("host1").powered)
+built.power_on("host1")
+print("host1 on:", built.host("host1").powered)
+fence = f"action=status\\nip=10.77.1.1\\nusername=admin\\npassword={built.bmc_password}\\nlanplus=1\\ncipher=3\\n"
+done = subprocess.run(built.enter_argv(["/usr/sbin/fence_ipmilan"]), input=fence, text=True, capture_output=True, timeout=20)
+print("fenced:", done.returncode)
+built.stop()
 """
 
 
@@ -97,6 +116,12 @@ def start_guest(built: Rack, host: str, description: str) -> str:
     return run(built.enter_argv([sys.executable, "-c", START_GUEST, uri, description])).stderr.strip()
 
 
+def processes(built: Rack, name: str) -> list[int]:
+    """The processes of this program in the rack's network."""
+    found = run(["pgrep", "-x", name[:15], "--ns", str(built.supervisor_pid), "--nslist", "net"])
+    return [int(pid) for pid in found.stdout.split()]
+
+
 def read_ledger(built: Rack, vm_id: int, name: str) -> Ledger:
     return ledger.read(disk_of(built, vm_id), [built.console(name)])
 
@@ -142,7 +167,9 @@ def test_a_guest_outlives_its_host_with_one_writer_at_any_time_and_no_lost_write
 
     before = built.host("host1").boot_id
     assert fence(built, "host1", "on").returncode == 0
-    assert built.host("host1").boot_id not in (None, before)
+    host = built.host("host1")
+    assert host.boot_id not in (None, before)
+    assert (host.directory / "boot_id").read_text(encoding="ascii").strip() == host.boot_id
 
 
 def test_a_guest_started_twice_on_network_disks_is_caught_by_the_ledger(directory: Path) -> None:
@@ -160,6 +187,26 @@ def test_a_guest_started_twice_on_network_disks_is_caught_by_the_ledger(director
     assert not damaged.ok
     assert len(damaged.writers) == 2
     assert {lost.boot for lost in damaged.lost} <= {writer.boot for writer in damaged.writers}
+
+
+def test_network_disks_come_and_go_with_their_files_and_outlive_the_storage_daemon(directory: Path) -> None:
+    built = rack.start(RackConfig(directory, hosts=1, storage=Storage.NBD))
+    look = built.enter_argv(["qemu-img", "info", f"nbd://{built.controller_address}:10809/one-8-disk-0"])
+    assert run(look).returncode != 0
+    image = built.datastores_path / "1" / "image"
+    make_ledger_image(image, 16)
+    disk = disk_of(built, 8)
+    disk.parent.mkdir()
+    disk.symlink_to(image)
+    eventually(2, lambda: "16 MiB" in run(look).stdout)
+    with image.open("r+b") as file:
+        file.truncate(32 << 20)
+    eventually(2, lambda: "32 MiB" in run(look).stdout)
+    (daemon,) = processes(built, "qemu-storage-daemon")
+    os.kill(daemon, signal.SIGKILL)
+    eventually(5, lambda: "32 MiB" in run(look).stdout)
+    disk.unlink()
+    eventually(2, lambda: run(look).returncode != 0)
 
 
 def test_a_host_cut_off_its_network_disks_hangs_and_goes_on_when_healed(directory: Path) -> None:
@@ -207,6 +254,20 @@ def test_a_broken_bmc_is_dead_slow_or_lying_and_can_be_repaired(directory: Path)
     assert run([*power, "on"]).returncode == 0
     assert built.host("host1").powered
 
+    (simulator,) = processes(built, "ipmi_sim")
+    os.kill(simulator, signal.SIGKILL)
+    eventually(5, lambda: "is on" in run([*power, "status"]).stdout)
+
+
+def test_the_password_of_the_bmcs_is_for_their_owner_only_and_on_no_command_line(directory: Path) -> None:
+    built = rack.start(RackConfig(directory, hosts=1))
+    secret = built.bmc_password.encode()
+    holders = [path for path in directory.rglob("*") if path.is_file() and secret in path.read_bytes()]
+    assert {path.name for path in holders} == {"bmc-password", "lan.conf"}
+    assert [path.stat().st_mode & 0o077 for path in holders] == [0, 0]
+    lines = run(built.enter_host_argv("host1", ["true"])).args, run(["ps", "-eo", "args"]).stdout
+    assert built.bmc_password not in str(lines)
+
 
 def test_whatever_dies_a_rack_can_be_ended_and_built_again(directory: Path) -> None:
     built = rack.start(RackConfig(directory, hosts=1))
@@ -220,9 +281,11 @@ def test_whatever_dies_a_rack_can_be_ended_and_built_again(directory: Path) -> N
         rack.attach(directory)
 
     again = rack.start(RackConfig(directory, hosts=1))
+    tied = subprocess.Popen(again.enter_argv(["sleep", "60"], tied=True))
     assert [host.powered for host in again.hosts] == [True]
     other = rack.start(RackConfig(directory.with_name("other"), hosts=1))
     again.stop(keep_files=True)
+    assert tied.wait(5) != 0
     assert other.hosts[0].powered, "two racks do not know of each other"
     assert (directory / "supervisor.log").exists()
     assert rack.remove(directory)
@@ -230,6 +293,32 @@ def test_whatever_dies_a_rack_can_be_ended_and_built_again(directory: Path) -> N
 
     shutil.rmtree(other.directory)
     eventually(5, lambda: not Path(f"/proc/{other.supervisor_pid}/ns/net").exists())
+
+
+def test_an_ordinary_user_can_have_a_rack(directory: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("all the other tests just did it")
+    home = directory.parent / "home"
+    shutil.copytree(cache_dir(), home / ".cache" / "holdfast")
+    for path in (directory.parent, home, *home.rglob("*")):
+        os.chown(path, USER, USER)
+    ordinary = [
+        "setpriv",
+        f"--reuid={USER}",
+        f"--regid={USER}",
+        "--clear-groups",
+        "env",
+        f"HOME={home}",
+        "XDG_CACHE_HOME=",
+    ]
+    python = [*ordinary, f"PYTHONPATH={Path(rack.__file__).parents[2]}", sys.executable]
+    if run([*python, "-c", "import holdfast.sandbox.rack"]).returncode != 0:
+        pytest.skip("this checkout can be read by its owner only")
+    done = run([*python, "-c", AS_ORDINARY_USER, str(directory)], limit_s=60)
+    shutil.rmtree(home)
+    assert done.stdout.splitlines() == ["up, user 54321", "host1 off: False", "host1 on: True", "fenced: 0"], (
+        done.stderr
+    )
 
 
 def test_the_agent_runs_on_its_host_while_its_configuration_is_there(directory: Path) -> None:

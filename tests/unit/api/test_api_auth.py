@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.api.world import ANN, CIPHER, GUEST_SESSION, ONEADMIN, FakeController, digest
 
 from holdfast.api.auth import REMEMBERED_SESSIONS, Authenticator
 from holdfast.engine.ports import Changes
 from holdfast.model.errors import AuthenticationError
 from holdfast.model.user import Actor, User
+from tests.unit.api.world import ANN, CIPHER, GUEST_SESSION, ONEADMIN, FakeController, digest
 
 
 def controller() -> FakeController:

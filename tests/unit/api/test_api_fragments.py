@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from tests.unit.api.world import host
-
 from holdfast.api.views.fragments import RENDERED_IN_A_ROW, Fragments
 from holdfast.model.host import Host
+from tests.unit.api.world import host
 
 
 class Workshop:

@@ -8,6 +8,15 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+
+from holdfast.api.methods import REGISTRY, changes
+from holdfast.api.methods.method import Param
+from holdfast.api.methods.opennebula import NAMES
+from holdfast.api.responder import Responder
+from holdfast.engine import commands
+from holdfast.engine.commands import Command
+from holdfast.model.template import Template
+from holdfast.model.template_text import parse_text
 from tests.unit.api.world import (
     ADMIN_SESSION,
     FakeController,
@@ -18,15 +27,6 @@ from tests.unit.api.world import (
     installation,
     reply_values,
 )
-
-from holdfast.api.methods import REGISTRY, changes
-from holdfast.api.methods.method import Param
-from holdfast.api.methods.opennebula import NAMES
-from holdfast.api.responder import Responder
-from holdfast.engine import commands
-from holdfast.engine.commands import Command
-from holdfast.model.template import Template
-from holdfast.model.template_text import parse_text
 
 TABLE = Path(__file__).parents[2] / "data" / "opennebula_methods.csv"
 OURS = {"one.failover", "one.failoverpool"}

@@ -7,6 +7,12 @@ import logging
 
 import pytest
 from lxml import etree
+
+from holdfast.api.methods import REGISTRY
+from holdfast.api.methods.installation import OPENNEBULA_VERSION
+from holdfast.api.methods.opennebula import NAMES
+from holdfast.api.responder import Responder
+from holdfast.model.errors import ActionError, AllocateError, HoldfastError, NoSuchObject
 from tests.unit.api.world import (
     ADMIN_SESSION,
     ANN,
@@ -19,12 +25,6 @@ from tests.unit.api.world import (
     installation,
     reply_values,
 )
-
-from holdfast.api.methods import REGISTRY
-from holdfast.api.methods.installation import OPENNEBULA_VERSION
-from holdfast.api.methods.opennebula import NAMES
-from holdfast.api.responder import Responder
-from holdfast.model.errors import ActionError, AllocateError, HoldfastError, NoSuchObject
 
 
 def answer(controller: FakeController, method: str, *arguments: object, session: str = ADMIN_SESSION) -> bytes:

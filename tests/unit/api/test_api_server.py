@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import pytest
 from lxml import etree
-from tests.unit.api.world import ADMIN_SESSION, FakeController, call_body, installation, reply_values, vm
 
 from holdfast.api.app import CHUNK_BYTES, App, make_app
 from holdfast.api.connection import HEAD_LIMIT_BYTES
@@ -20,6 +19,7 @@ from holdfast.api.server import Server, serve
 from holdfast.api.xmlrpc import MAX_REQUEST_BYTES
 from holdfast.engine.commands import Command
 from holdfast.model.user import Actor
+from tests.unit.api.world import ADMIN_SESSION, FakeController, call_body, installation, reply_values, vm
 
 LIMIT_S = 10.0
 VERSION = call_body("one.system.version", ADMIN_SESSION)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
-from tests.unit.api.world import ANN, execution, failover, host, image, proof, vm
 
 from holdfast.api.masking import MASK
 from holdfast.api.views import failover as failover_view
@@ -27,6 +26,7 @@ from holdfast.model.template_xml import parse_xml
 from holdfast.model.user import User
 from holdfast.model.vm import History, Vm
 from holdfast.model.vm_states import LcmState, VmState
+from tests.unit.api.world import ANN, execution, failover, host, image, proof, vm
 
 SAMPLES = Path(__file__).parents[2] / "data" / "one"
 USERS = {0: User(0, "oneadmin", "")}

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
-from tests.unit.api.world import ADMIN_SESSION, installation, reply_values
 
 from holdfast.api.responder import Responder
 from holdfast.api.xmlrpc import (
@@ -29,6 +28,7 @@ from holdfast.api.xmlrpc import (
     text_reply,
     value_reply,
 )
+from tests.unit.api.world import ADMIN_SESSION, installation, reply_values
 
 SAMPLES = Path(__file__).parents[2] / "data" / "one"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
-from tests.unit.api.world import ADMIN_SESSION, call_body, installation, reply_values
 
 from holdfast.api.methods import REGISTRY
 from holdfast.api.responder import Responder
+from tests.unit.api.world import ADMIN_SESSION, call_body, installation, reply_values
 
 XSD = Path(__file__).parents[2] / "data" / "xsd"
 NAMESPACE = "http://opennebula.org/XMLSchema"

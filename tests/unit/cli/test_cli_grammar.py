@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.golden import assert_screen
-from tests.unit.cli.scripted_server import ScriptedServer, sample
 
 from holdfast.cli.grammar import Program
 from holdfast.cli.onedatastore import PROGRAM as ONEDATASTORE
@@ -17,6 +15,8 @@ from holdfast.cli.onehook import PROGRAM as ONEHOOK
 from holdfast.cli.onehost import PROGRAM as ONEHOST
 from holdfast.cli.oneimage import PROGRAM as ONEIMAGE
 from holdfast.cli.onevm import PROGRAM as ONEVM
+from tests.unit.cli.golden import assert_screen
+from tests.unit.cli.scripted_server import ScriptedServer, sample
 
 _PROGRAMS = (ONEVM, ONEHOST, ONEHOOK, ONEIMAGE, ONEDATASTORE)
 _EVERY_COMMAND = [(program, command.name) for program in _PROGRAMS for command in program.commands]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.unit.cli.scripted_server import ScriptedServer, sample
 
 from holdfast.cli.onehost import main as onehost
 from holdfast.cli.onevm import main as onevm
+from tests.unit.cli.scripted_server import ScriptedServer, sample
 
 Captured = pytest.CaptureFixture[str]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.cli.scripted_server import ScriptedServer, sample
 
 from holdfast.cli.connection import Connection
 from holdfast.cli.errors import CliError
 from holdfast.cli.lookup import find_filter, find_id, find_ids
 from holdfast.cli.rpc import Client
+from tests.unit.cli.scripted_server import ScriptedServer, sample
 
 _POOL = (
     "<VM_POOL><VM><ID>5</ID><NAME>web01</NAME></VM><VM><ID>6</ID><NAME>db</NAME></VM>"

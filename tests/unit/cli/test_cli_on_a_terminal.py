@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from tests.unit.cli.golden import own_sample
 from tests.unit.cli.scripted_server import ScriptedServer, sample
 

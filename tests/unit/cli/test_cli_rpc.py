@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.unit.cli.scripted_server import Raw, Refusal, ScriptedServer
 
 from holdfast.cli.connection import Connection
 from holdfast.cli.errors import ApiError, CliError, Unreachable
 from holdfast.cli.rpc import Client
+from tests.unit.cli.scripted_server import Raw, Refusal, ScriptedServer
 
 
 def client_of(endpoint: str, timeout_s: float = 10.0) -> Client:

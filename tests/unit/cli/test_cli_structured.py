@@ -6,11 +6,11 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.cli.scripted_server import sample
 
 from holdfast.cli.pretty import indented
 from holdfast.cli.structured import json_text, yaml_text
 from holdfast.cli.xmltree import parse
+from tests.unit.cli.scripted_server import sample
 
 
 def test_json_has_lists_where_elements_may_repeat_and_empty_objects_for_empty_elements() -> None:

@@ -7,11 +7,11 @@ from xmlrpc import client as xmlrpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.cli.scripted_server import sample
 
 from holdfast.cli.errors import CliError
 from holdfast.cli.wire import Fault, decode_reply, encode_call
 from holdfast.cli.xmltree import parse
+from tests.unit.cli.scripted_server import sample
 
 _TEXT = st.text(
     st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff", include_characters="\n\t")

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.processes import living_in_group
-from tests.unit.cli.scripted_server import sample
 
 from holdfast.cli.errors import CliError, UsageError
 from holdfast.libexec.fence_script import find_fence_script, run_fence_script
 from holdfast.libexec.hook_arguments import HookArguments, parse_arguments, read_words
 from holdfast.libexec.hook_log import HookLog
+from tests.unit.cli.processes import living_in_group
+from tests.unit.cli.scripted_server import sample
 
 _TEMPLATE = base64.b64encode(sample("host_error.xml").encode()).decode()
 

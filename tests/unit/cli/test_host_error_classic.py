@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.scripted_opennebula import HOST_ID, ScriptedOpenNebula, ScriptedVm
-from tests.unit.cli.scripted_server import ScriptedServer
 
 from holdfast.cli.connection import Connection
 from holdfast.cli.errors import ApiError, Unreachable
@@ -19,6 +17,8 @@ from holdfast.libexec.hook_arguments import HookArguments
 from holdfast.libexec.hook_log import HookLog
 from holdfast.libexec.host_error import cycle_s
 from holdfast.libexec.patient_client import PatientClient
+from tests.unit.cli.scripted_opennebula import HOST_ID, ScriptedOpenNebula, ScriptedVm
+from tests.unit.cli.scripted_server import ScriptedServer
 
 _ACTING = ("one.vm.action", "one.vm.recover")
 

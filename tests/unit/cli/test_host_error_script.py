@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+
+import holdfast.libexec
 from tests.unit.cli.processes import living_in_group
 from tests.unit.cli.scripted_opennebula import HOST_ID, ScriptedOpenNebula, ScriptedVm
 from tests.unit.cli.scripted_server import Refusal, ScriptedServer, sample
-
-import holdfast.libexec
 
 _SCRIPT = Path(holdfast.libexec.__path__[0], "ft", "host_error")
 _TEMPLATE = base64.b64encode(sample("host_error.xml").encode()).decode()
@@ -90,14 +90,33 @@ def test_against_holdfast_all_options_are_handed_over(server: ScriptedServer, ho
     assert server.asked("one.failover.allocate") == [(13, "recreate", 'FORCE="YES" PAUSE="2" FENCING="NO"')]
 
 
-def test_against_holdfast_a_refusal_is_told(server: ScriptedServer, hooks: Path, tmp_path: Path) -> None:
-    def refuse(*arguments: object) -> int:
-        raise Refusal("[one.failover.allocate] Host 13 is MONITORED.")
+def _refuse(*arguments: object) -> int:
+    raise Refusal("[one.failover.allocate] Not now.")
 
-    server.answers = {"one.system.config": _HOLDFAST, "one.failover.allocate": refuse}
+
+def _refusing(server: ScriptedServer, state: int) -> None:
+    info = f"<HOST><ID>13</ID><STATE>{state}</STATE></HOST>"
+    server.answers = {
+        "one.system.config": _HOLDFAST,
+        "one.failover.allocate": _refuse,
+        "one.host.info": info,
+    }
+
+
+def test_against_holdfast_a_refusal_is_told(server: ScriptedServer, hooks: Path, tmp_path: Path) -> None:
+    _refusing(server, state=3)
     result = run(hooks / "host_error", environment(server, tmp_path), "13 -m")
     assert result.returncode == 255
-    assert result.stdout.startswith("host 13: [one.failover.allocate] Host 13 is MONITORED. (log: ")
+    assert result.stdout.startswith("host 13: [one.failover.allocate] Not now. (log: ")
+
+
+def test_against_holdfast_a_host_that_came_back_first_is_left_alone(
+    server: ScriptedServer, hooks: Path, tmp_path: Path
+) -> None:
+    _refusing(server, state=2)
+    result = run(hooks / "host_error", environment(server, tmp_path), "13 -m")
+    assert result.returncode == 0
+    assert "came back" in result.stdout
 
 
 def test_against_opennebula_it_fences_beside_the_link_and_reschedules(

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.golden import assert_screen
-from tests.unit.cli.scripted_server import Refusal, ScriptedServer, sample
 
 from holdfast.cli.onehost import main
+from tests.unit.cli.golden import assert_screen
+from tests.unit.cli.scripted_server import Refusal, ScriptedServer, sample
 
 Captured = pytest.CaptureFixture[str]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.golden import assert_screen
-from tests.unit.cli.scripted_server import ScriptedServer, sample
 
 from holdfast.cli.onedatastore import main as onedatastore
 from holdfast.cli.oneimage import main as oneimage
+from tests.unit.cli.golden import assert_screen
+from tests.unit.cli.scripted_server import ScriptedServer, sample
 
 Captured = pytest.CaptureFixture[str]
 

@@ -36,6 +36,8 @@ _SETTLE_S = 1.0
 _MARGIN_S = 0.25
 """Kept back of every order's time, for the last look at what it achieved."""
 _LOOK_S = 5.0
+_PROBE_S = 2.0
+"""For a look after a restart, which may come when the effect's time is up."""
 _POLL_S = 1.0
 _STARTING_POLL_S = 0.1
 
@@ -111,7 +113,7 @@ class LibvirtDriver:
         kind = order.effect.kind
         self._begun_before.add(order.effect.oid)
         try:
-            job = self._job(order)
+            job = self._job(order, at_least_s=_PROBE_S)
             presence = await self._look(job)
         except (HoldfastError, libvirt.libvirtError):
             return None  # the order itself will say what is wrong; repeating it is harmless
@@ -132,13 +134,13 @@ class LibvirtDriver:
         earlier = order.effect.oid in self._begun_before or (order.host.oid, order.vm.oid) in self._unsettled
         return not earlier and order.vm.lcm_state is not LcmState.BOOT_UNKNOWN
 
-    def _job(self, order: Order) -> _Job:
+    def _job(self, order: Order, at_least_s: float = 0.0) -> _Job:
         if order.vm is None or order.host is None or order.effect.kind not in self._actions:
             raise HoldfastError(
                 f"Effect {order.effect.oid} ({order.effect.kind.value}) is no order for a VM on a host."
             )
         self._connections.watch(order.host)
-        return _Job(order, order.vm, order.host, order.effect.deadline - self._clock())
+        return _Job(order, order.vm, order.host, max(at_least_s, order.effect.deadline - self._clock()))
 
     async def _look(self, job: _Job) -> Presence:
         limit_s = min(_LOOK_S, job.left_s + job.margin_s)
