@@ -9,7 +9,7 @@ one batch in a thread while the next one gathers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from holdfast.engine import answers, failover_work, sightings
 from holdfast.engine.commands import Command
@@ -23,6 +23,7 @@ from holdfast.engine.events import (
     HostDegraded,
     HostSilent,
     PlacementDue,
+    Resumed,
     VmSeen,
 )
 from holdfast.engine.handlers import Handlers, failovers, hooks, hosts, storage, vms
@@ -192,6 +193,8 @@ class Engine:
                 sightings.host_degraded(work, event)
             case VmSeen():
                 sightings.vm_seen(work, event)
+            case Resumed():
+                self._resume_work(work)
             case FailoverDue(failover_id=failover_id):
                 failover_work.due(work, work.get(Failover, failover_id))
             case PlacementDue():
@@ -199,6 +202,17 @@ class Engine:
             case _:
                 raise StoreError(f"the engine has no handler for {type(event).__name__}")
         return -1
+
+    @staticmethod
+    def _resume_work(work: Work) -> None:
+        """Open failovers look again; other open effects get their full time again."""
+        for failover in list(work.draft.all(Failover)):
+            if failover.is_open:
+                failover_work.resume(work, failover)
+        for effect in list(work.draft.all(Effect)):
+            if effect.state.is_open and effect.planned_at < work.now:
+                limit_s = effect.deadline - effect.planned_at
+                work.draft.put(replace(effect, planned_at=work.now, deadline=work.now + limit_s))
 
     def _wake_hooks(self, base: Draft, layer: Draft, work: Work) -> None:
         """A state change and the hooks it wakes are stored together: no event is ever lost."""

@@ -80,6 +80,11 @@ class EffectExpired(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """The controller has started again: what was under way is taken up with fresh limits."""
+
+
+@dataclass(frozen=True, slots=True)
 class FailoverDue(Event):
     """A failover's stored deadline, or the time of its next reading, has come."""
 

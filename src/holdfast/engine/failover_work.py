@@ -133,6 +133,22 @@ def due(work: Work, failover: Failover) -> None:
         read_power(work, failover)
 
 
+def resume(work: Work, failover: Failover) -> None:
+    """After a restart of the controller: a host that is not proven dead gets another chance to be heard.
+
+    The power is read at once: if the fencing went through before the restart, that is the proof.
+    """
+    if failover.state not in (FailoverState.WATCHING, FailoverState.PROVING, FailoverState.FENCING):
+        return
+    work.close(failover.effect_id, EffectState.SUPERSEDED, "the controller was restarted")
+    patience = work.settings.patience
+    deadline = max(failover.deadline, work.now + patience.dead_after_s + patience.beacon_period_s)
+    failover = replace(failover, state=FailoverState.WATCHING, effect_id=-1, deadline=deadline, next_probe=0.0)
+    failover = machine.noted(failover, "controller restarted: looking again before anything is fenced", work.now)
+    work.draft.put(failover)
+    read_power(work, failover)
+
+
 def command(work: Work, failover: Failover, event: Event, text: str) -> None:
     """An operator's retry or abort; raises ActionError when the failover's state does not allow it."""
     after, do = machine.command(failover, event, text, work.now)

@@ -23,6 +23,7 @@ from holdfast.drivers.vmm.dummy import DummyDriver
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.libvirt_driver import LibvirtDriver
 from holdfast.engine.engine import Batch, Engine
+from holdfast.engine.events import Resumed
 from holdfast.engine.ports import Driver
 from holdfast.engine.settings import Settings
 from holdfast.failover.detection import Patience
@@ -148,6 +149,7 @@ class Daemon:
     async def _until(self, stop: asyncio.Event, stack: AsyncExitStack) -> None:
         assert self._dispatcher is not None
         self._watch.begin()
+        self.engine.handle_batch([Resumed()], time.time())
         self._dispatcher.reconcile(self.engine.open_effects())
         dummies = DummyMonitor(self.engine.state, self.controller.hear, self._config.beacon_period_s)
         tasks = {asyncio.create_task(self.controller.run()), asyncio.create_task(dummies.run())}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.engine import commands as c
 from holdfast.engine.commands import Command
 from holdfast.engine.engine import Batch, Engine
-from holdfast.engine.events import Answered, Called, Event, HostAlive, HostSilent
+from holdfast.engine.events import Answered, Called, Event, HostAlive, HostSilent, Resumed
 from holdfast.engine.ports import Changes, HookMatcher, HookOrder
 from holdfast.engine.settings import Settings
 from holdfast.model.effect import Answer, Effect
@@ -58,6 +58,7 @@ class Rig:
     def restart(self) -> None:
         """The controller is killed and started again: only what was committed is left."""
         self.engine = Engine(self.store, self.settings, self.matcher, self.now)
+        self.engine.handle_batch([Resumed()], self.now)
         self.orders = self.engine.open_effects()
 
     def tell(self, *events: Event) -> Batch:

@@ -258,12 +258,40 @@ def test_a_controller_killed_at_any_step_finishes_the_failover_and_starts_nothin
     for order in list(rig.orders):
         if order.kind is EffectKind.FENCE_STATUS:
             rig.reply(order, Answer(True, values={"POWER": "ON"}))
+    rig.tick(5.0)
     rig.settle()
     assert rig.failover(failover).state is FailoverState.DONE
     for vm in vms:
         assert rig.vm(vm).lcm_state is LcmState.RUNNING
         assert rig.vm(vm).history[0].hid == 0
         assert len(rig.vm(vm).history) == 2
+
+
+def test_a_restarted_controller_fences_nobody_before_the_host_had_a_chance_to_be_heard(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.lose(0)
+    failover = rig.open_failover(0, flags='PAUSE="0"')
+    rig.answer(EffectKind.FENCE_STATUS, POWER="ON")
+    assert rig.failover(failover).state is FailoverState.FENCING
+    rig.now += 3600
+    rig.restart()
+    rig.tick()
+    assert [order.kind for order in rig.orders] == [EffectKind.FENCE_STATUS]
+    rig.tell(HostAlive(0, "boot-host1-1", ((vm, "RUNNING"),)))
+    assert rig.failover(failover).state is FailoverState.ABORTED
+    assert rig.orders == []
+
+
+def test_a_restarted_controller_finds_the_fencing_that_went_through(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.lose(0)
+    failover = rig.open_failover(0, flags='PAUSE="0"')
+    rig.answer(EffectKind.FENCE_STATUS, POWER="ON")
+    rig.restart()
+    rig.answer(EffectKind.FENCE_STATUS, POWER="OFF")
+    rig.settle()
+    assert rig.failover(failover).state is FailoverState.DONE
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING
 
 
 def test_the_same_host_has_one_failover_however_often_the_hook_fires(rig: Rig) -> None:
