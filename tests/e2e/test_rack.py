@@ -51,7 +51,8 @@ print("host1 off:", built.host("host1").powered)
 built.power_on("host1")
 print("host1 on:", built.host("host1").powered)
 fence = f"action=status\\nip=10.77.1.1\\nusername=admin\\npassword={built.bmc_password}\\nlanplus=1\\ncipher=3\\n"
-done = subprocess.run(built.enter_argv(["/usr/sbin/fence_ipmilan"]), input=fence, text=True, capture_output=True, timeout=20)
+agent = built.enter_argv(["/usr/sbin/fence_ipmilan"])
+done = subprocess.run(agent, input=fence, text=True, capture_output=True, timeout=20)
 print("fenced:", done.returncode)
 built.stop()
 """
@@ -183,7 +184,7 @@ def test_a_guest_started_twice_on_network_disks_is_caught_by_the_ledger(director
         read = read_ledger(built, 8, "twin")
         return read if read.overlaps and read.lost and read.alarms else None
 
-    damaged = eventually(25, damage)
+    damaged = eventually(35, damage)
     assert not damaged.ok
     assert len(damaged.writers) == 2
     assert {lost.boot for lost in damaged.lost} <= {writer.boot for writer in damaged.writers}

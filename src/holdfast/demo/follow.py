@@ -7,13 +7,16 @@ from xml.etree.ElementTree import Element
 
 from holdfast.demo.findings import ActFindings, VmFindings
 from holdfast.demo.screen import Screen
+from holdfast.model.vm_states import LcmState
 from holdfast.sandbox import ledger
 from holdfast.sandbox.controller import Controller
 from holdfast.sandbox.disks import find_disk
+from holdfast.sandbox.errors import RackError
 
 LOOK_EVERY_S = 0.1
 FAILOVER_LIMIT_S = 90.0
 _RUNNING = ("3", "3")
+_FAILURES = {str(int(state)) for state in LcmState if state.name.endswith("_FAILURE")}
 
 
 class Follower:
@@ -120,12 +123,23 @@ def wait_for_guests(controller: Controller, names: list[str], limit_s: float) ->
     while True:
         pool = controller.api.xml("one.vmpool.info", -2, -1, -1, -1)
         states = {vm.findtext("NAME"): (vm.findtext("STATE"), vm.findtext("LCM_STATE")) for vm in pool.findall("VM")}
+        failed = [name for name in names if name in states and states[name][1] in _FAILURES]
+        if failed:
+            raise RackError(_why_failed(controller, failed[0]))
         waiting = [name for name in names if states.get(name) != _RUNNING or not _writes(controller, name)]
         if not waiting:
             return
         if time.monotonic() > ends:
             raise TimeoutError(f"not running after {limit_s:.0f} s: {', '.join(waiting)}; see {controller.log}")
         time.sleep(LOOK_EVERY_S)
+
+
+def _why_failed(controller: Controller, name: str) -> str:
+    for vm in controller.api.xml("one.vmpool.infoextended", -2, -1, -1, -1).findall("VM"):
+        if vm.findtext("NAME") == name:
+            state = LcmState(int(vm.findtext("LCM_STATE", "0"))).name
+            return f"{name} is in {state}: {vm.findtext('USER_TEMPLATE/ERROR') or 'no reason was given'}"
+    return f"{name} is gone"
 
 
 def _writes(controller: Controller, name: str) -> bool:

@@ -41,6 +41,10 @@ class Api:
             raise RackError(str(reply[1]))
         return reply[1]
 
+    def close(self) -> None:
+        """Hangs up; the next call connects anew."""
+        self._proxy("close")()
+
     def xml(self, method: str, *args: Any) -> ElementTree.Element:
         """The method's XML value, parsed; it comes from our own controller."""
         return ElementTree.fromstring(self.call(method, *args))

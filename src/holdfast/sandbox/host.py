@@ -22,7 +22,7 @@ from pathlib import Path
 from holdfast.sandbox import mounts, network
 from holdfast.sandbox.commands import environment
 from holdfast.sandbox.layout import LIBVIRT_PORT, HostPlace
-from holdfast.sandbox.namespaces import not_root
+from holdfast.sandbox.namespaces import HYPERVISOR_ID, not_root
 
 _HOST = Path("/run/host")
 _AGENT_PAUSE_S = 0.2
@@ -97,7 +97,19 @@ def _set_up(spec: HostSpec) -> None:
     names = [f"{HostPlace(number).address} {HostPlace(number).name}" for number in range(1, spec.hosts + 1)]
     Path("/run/hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n", encoding="ascii")
     mounts.bind(Path("/run/hosts"), Path("/etc/hosts"))
+    _add_account("passwd", f"holdfast:x:{HYPERVISOR_ID}:{HYPERVISOR_ID}::/:/usr/sbin/nologin")
+    _add_account("group", f"holdfast:x:{HYPERVISOR_ID}:")
     network.configure_host(spec.place)
+
+
+def _add_account(name: str, entry: str) -> None:
+    """libvirtd looks its own user up by number, and a fresh machine may have no user with that number."""
+    known = Path("/etc", name).read_text(encoding="utf-8")
+    if any(line.split(":")[2:3] == [str(HYPERVISOR_ID)] for line in known.splitlines()):
+        return
+    file = Path("/run", name)
+    file.write_text(f"{known.rstrip()}\n{entry}\n", encoding="utf-8")
+    mounts.bind(file, Path("/etc", name))
 
 
 def _variables(spec: HostSpec) -> dict[str, str]:

@@ -21,6 +21,10 @@ def rack_namespaces() -> list[str]:
     return ["unshare", *root_inside, "--mount", "--net", *_OWN_PROCESSES, "--"]
 
 
+HYPERVISOR_ID = 1000
+"""User and group id of libvirtd and QEMU as they see themselves."""
+
+
 def host_namespaces() -> list[str]:
     """Runs what follows, from within a rack, as the first process of a host."""
     return ["unshare", "--mount", "--net", "--uts", "--ipc", *_OWN_PROCESSES, "--"]
@@ -28,7 +32,7 @@ def host_namespaces() -> list[str]:
 
 def not_root() -> list[str]:
     """Runs what follows, from within a host, as somebody who is not root but may do the same to our files."""
-    return ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+    return ["unshare", "--user", f"--map-user={HYPERVISOR_ID}", f"--map-group={HYPERVISOR_ID}", "--"]
 
 
 def enter_network(supervisor_pid: int, *, tied: bool) -> list[str]:

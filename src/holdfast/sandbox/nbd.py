@@ -7,6 +7,7 @@ of clients write at once: a VM that is started twice destroys its disk, as on an
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -154,6 +155,13 @@ class StorageDaemon:
         self._ended_exports.discard(node)
         await self._execute("blockdev-del", node_name=node)
 
+    async def pause(self, seconds: float) -> None:
+        """Waits this long, but not on a daemon that has ended."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._child.ended.wait(), seconds)
+        if not self._child.running:
+            raise StorageDaemonEndedError("qemu-storage-daemon ended by itself")
+
     async def stop(self) -> None:
         """Ends it and returns when it is gone."""
         self._writer.close()
@@ -208,7 +216,7 @@ class NbdStorage:
                 table.forget(change.name)
                 if change.offer:
                     await self._offer(daemon, table, change.name, change.offer)
-            await asyncio.sleep(_POLL_S)
+            await daemon.pause(_POLL_S)
 
     async def _offer(self, daemon: StorageDaemon, table: ExportTable, name: str, disk: DiskFile) -> None:
         node: str | None = table.new_node()

@@ -43,6 +43,7 @@ __all__ = ["BmcMode", "Host", "Rack", "RackConfig", "Storage", "attach", "defaul
 _START_LIMIT_S = 120.0
 _ORDER_LIMIT_S = 45.0
 _STOP_LIMIT_S = 30.0
+_DYING_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -227,14 +228,31 @@ def _locked(directory: Path) -> Iterator[int]:
     """Holds the directory's lock; the descriptor may be handed on to whoever shall go on holding it."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            way_out = "`holdfast sandbox status` shows it, `holdfast sandbox down` ends it"
-            raise RackError(f"a rack is already up in {directory}; {way_out}") from None
+        give_up_at = time.monotonic() + _DYING_LIMIT_S
+        while not _try_lock(descriptor):
+            if time.monotonic() > give_up_at or _is_up(Layout(directory)):
+                way_out = "`holdfast sandbox status` shows it, `holdfast sandbox down` ends it"
+                raise RackError(f"a rack is already up in {directory}; {way_out}")
+            time.sleep(0.02)  # one that was killed just now may hold it for a moment
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_up(layout: Layout) -> bool:
+    try:
+        control.supervisor_pid(layout)
+    except RackDownError:
+        return False
+    return True
 
 
 def _clear(layout: Layout) -> None:
@@ -331,8 +349,8 @@ def _end_process(layout: Layout, pid: int) -> None:
 
 
 def _is_locked(directory: Path) -> bool:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with _locked(directory):
-            return False
-    except RackError:
-        return True
+        return not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)

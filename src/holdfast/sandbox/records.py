@@ -73,7 +73,7 @@ def alarms_on_console(log: bytes) -> list[str]:
 
 
 def remarks_on_console(log: bytes) -> list[str]:
-    """The first different lines in which the guest says that it could not write; no fault in the ledger, but good to know."""
+    """The first different lines in which the guest says that it could not write, which is no fault in the ledger."""
     return _lines(_REMARK, log)
 
 
