@@ -14,13 +14,13 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
+from benchmarks.figures import Figure, Measurement
 from holdfast.api.app import make_app
 from holdfast.api.server import serve
 from holdfast.engine.commands import Command
@@ -36,12 +36,12 @@ from holdfast.model.vm_states import LcmState, VmState
 VMS = 10_000
 HOSTS = 100
 SECONDS = 2.0
+QUICK_SECONDS = 0.5
+WARM_UP_S = 0.2
 READY_LIMIT_S = 60.0
 SESSION = "oneadmin:opennebula"
 _PROCESSES = multiprocessing.get_context("spawn")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-Figure = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +57,54 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
-def run() -> list[Figure]:
-    """All figures of the API."""
+def _running(quick: bool) -> Iterator[Figure]:
+    seconds = QUICK_SECONDS if quick else SECONDS
     with _server(running=True) as served:
-        figures = [_figure("vm_info.calls_per_s", clients, _rate(served, clients), "calls/s") for clients in (1, 8)]
-        figures += _timed(served, "vmpool_info_running", _vmpool_info)
+        for clients in (1, 8):
+            yield Figure("api.vm_info.calls_per_s", clients, _rate(served, clients, seconds), "calls/s")
+        yield from _timed(served, "api.vmpool_info_running", _vmpool_info, seconds)
+
+
+def _on_hold(quick: bool) -> Iterator[Figure]:
+    seconds = QUICK_SECONDS if quick else SECONDS
     with _server(running=False) as served:
-        figures += _timed(served, "vmpool_info", _vmpool_info)
-        figures += _timed(served, "vmpool_info_without_keep_alive", _vmpool_info, keep_alive=False)
-        figures += _timed(served, "vmpool_info_page100", _vmpool_page)
-        figures += _timed(served, "vm_info", _vm_info)
-        figures += _timed(served, "vm_info_without_keep_alive", _vm_info, keep_alive=False)
-    return figures
+        yield from _timed(served, "api.vmpool_info", _vmpool_info, seconds)
+        yield from _timed(served, "api.vmpool_info_without_keep_alive", _vmpool_info, seconds, keep_alive=False)
+        yield from _timed(served, "api.vmpool_info_page100", _vmpool_page, seconds)
+        yield from _timed(served, "api.vm_info", _vm_info, seconds)
+        yield from _timed(served, "api.vm_info_without_keep_alive", _vm_info, seconds, keep_alive=False)
 
 
-def _figure(name: str, n: int, value: float, unit: str) -> Figure:
-    return {"name": f"api.{name}", "n": n, "value": round(value, 2), "unit": unit}
+def _both(*names: str) -> Iterable[str]:
+    return [f"api.{name}.{what}" for name in names for what in ("p50_ms", "server_cpu_ms")]
 
 
-def _rate(served: Served, clients: int) -> float:
+_POOLS = ("vmpool_info", "vmpool_info_without_keep_alive", "vmpool_info_page100")
+
+MEASUREMENTS = (
+    Measurement(("api.vm_info.calls_per_s", *_both("vmpool_info_running")), _running),
+    Measurement((*_both(*_POOLS, "vm_info", "vm_info_without_keep_alive"),), _on_hold),
+)
+
+
+def _rate(served: Served, clients: int, seconds: float) -> float:
     with _PROCESSES.Pool(clients) as pool:
-        pool.starmap(_calls, [(served.port, _vm_info, 0.2, True)] * clients)
-        timed = pool.starmap(_calls, [(served.port, _vm_info, SECONDS, True)] * clients)
-    return sum(len(times) for times in timed) / SECONDS
+        pool.starmap(_calls, [(served.port, _vm_info, WARM_UP_S, True)] * clients)
+        timed = pool.starmap(_calls, [(served.port, _vm_info, seconds, True)] * clients)
+    return sum(len(times) for times in timed) / seconds
 
 
-def _timed(served: Served, name: str, request: Callable[[int], bytes], keep_alive: bool = True) -> list[Figure]:
+def _timed(
+    served: Served, name: str, request: Callable[[int], bytes], seconds: float, keep_alive: bool = True
+) -> Iterator[Figure]:
     """What a client waits for, and what the server works for it."""
     with _PROCESSES.Pool(1) as pool:
-        pool.apply(_calls, (served.port, request, 0.2, keep_alive))
+        pool.apply(_calls, (served.port, request, WARM_UP_S, keep_alive))
         cpu_s = served.cpu_s()
-        times = pool.apply(_calls, (served.port, request, SECONDS, keep_alive))
+        times = pool.apply(_calls, (served.port, request, seconds, keep_alive))
         cpu_s = served.cpu_s() - cpu_s
-    return [
-        _figure(f"{name}.p50_ms", VMS, statistics.median(times) * 1000, "ms"),
-        _figure(f"{name}.server_cpu_ms", VMS, cpu_s / len(times) * 1000, "ms"),
-    ]
+    yield Figure(f"{name}.p50_ms", VMS, statistics.median(times) * 1000, "ms")
+    yield Figure(f"{name}.server_cpu_ms", VMS, cpu_s / len(times) * 1000, "ms")
 
 
 def _calls(port: int, request: Callable[[int], bytes], seconds: float, keep_alive: bool) -> list[float]:

@@ -1,8 +1,11 @@
 """What beacons cost: the controller's link with authentic beacons and with forged ones, and the agent on a host.
 
-The link is fed over loopback sockets in bursts; only the time to take a burst in is counted, so a figure is what one
-core does when it does nothing else.  Prints `name,n,value,unit`; n is the number of VMs on each host.
+The link is fed over loopback sockets in bursts; only the time to take a burst in is counted, so a rate is what one core
+does when it does nothing else.  ``n`` is the number of VMs on each host; for ``beacons.cpu_share`` it is the number of
+hosts, each with ten VMs and one beacon a second, and the controller's senses compare what they say with the state.
 """
+
+from __future__ import annotations
 
 import asyncio
 import json
@@ -12,59 +15,104 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.figures import Figure, Measurement
+from benchmarks.installation import population
 from holdfast.agent.domains import GuestScan
 from holdfast.drivers.im.link import BeaconLink
+from holdfast.engine.ports import Snapshot
+from holdfast.engine.senses import LiveSenses
+from holdfast.engine.state import State
+from holdfast.failover.detection import Patience
 from holdfast.model.beacon import BeaconBody, BeaconReport, host_key, seal
 
 MASTER = b"0" * 32
 NONCE = "ab" * 16
 HOSTS = 1_000
+MANY_HOSTS = 10_000
 BURST = 200
 BURSTS = 50
+QUICK_BURSTS = 10
 VMS_PER_HOST = (1, 10, 100)
 GUESTS = (50, 200)
 _ANSWER_LIMIT_S = 10.0
 
 
-def run() -> list[dict[str, object]]:
-    """All figures."""
-    results = []
+def _accepted(quick: bool) -> Iterator[Figure]:
     for vms in VMS_PER_HOST:
-        results.append(_entry("beacons accepted", vms, _datagrams_per_s(vms, MASTER), "1/s per core"))
-    results.append(_entry("beacons forged", 10, _datagrams_per_s(10, b"1" * 32), "1/s per core"))
-    results.append(_entry("beacon size", 10, len(_beacon(1, 1, 10, MASTER)), "bytes"))
-    results.append(_entry("beacon size", 1_000, len(_beacon(1, 1, 1_000, MASTER)), "bytes"))
+        yield Figure("beacons.accepted_per_s", vms, _datagrams_per_s(vms, MASTER, quick), "beacons/s")
+
+
+def _forged(quick: bool) -> Iterator[Figure]:
+    yield Figure("beacons.forged_per_s", 10, _datagrams_per_s(10, b"1" * 32, quick), "beacons/s")
+
+
+def _sizes(quick: bool) -> Iterator[Figure]:
+    for vms in (10, 1_000):
+        yield Figure("beacons.size_bytes", vms, len(_beacon(1, 1, vms, MASTER)), "bytes")
+
+
+def _share(quick: bool) -> Iterator[Figure]:
+    """All hosts speak once: the processor time for that is the share of a core when they do so each second."""
+    senses = LiveSenses(State(Snapshot(1, list(population(MANY_HOSTS, 10)))), Patience())
+    senses.watch_all(0.0)
+    news: list[object] = []
+
+    def hear(report: BeaconReport) -> None:
+        news.extend(senses.hear(report, 1.0))
+
+    bursts = [_round(burst, MANY_HOSTS, 10, MASTER) for burst in range(MANY_HOSTS // BURST)]
+    spent_s = asyncio.run(_time_to_take_in_s(bursts, MANY_HOSTS, hear))
+    if news:
+        raise RuntimeError(f"Beacons that say nothing new made {len(news)} events, the first is {news[0]}")
+    yield Figure("beacons.cpu_share", MANY_HOSTS, 100 * spent_s, "% of a core")
+
+
+def _scans(quick: bool) -> Iterator[Figure]:
     for guests in GUESTS:
-        results.append(_entry("agent's scan of guests", guests, _scan_share(guests), "% of a core"))
-    results.append(_entry("agent", 50, _with_guests(50, _agent_share), "% of a core"))
-    return results
+        yield Figure("agent.scan_share", guests, _scan_share(guests), "% of a core")
 
 
-def _entry(name: str, n: int, value: float, unit: str) -> dict[str, object]:
-    return {"name": name, "n": n, "value": round(value, 3), "unit": unit}
+def _agent(quick: bool) -> Iterator[Figure]:
+    seconds = 3.0 if quick else 10.0
+    yield Figure("agent.share", GUESTS[0], _with_guests(GUESTS[0], lambda: _agent_share(seconds)), "% of a core")
+
+
+MEASUREMENTS = (
+    Measurement(("beacons.accepted_per_s",), _accepted),
+    Measurement(("beacons.forged_per_s",), _forged),
+    Measurement(("beacons.cpu_share",), _share),
+    Measurement(("beacons.size_bytes",), _sizes),
+    Measurement(("agent.scan_share",), _scans),
+    Measurement(("agent.share",), _agent),
+)
 
 
 def _beacon(host_id: int, seq: int, vms: int, master: bytes) -> bytes:
-    listed = tuple((100 * host_id + number, "RUNNING") for number in range(vms))
-    body = BeaconBody("5b1d8c9e-0b7a-4f1e-9d53-7f1d0c6f4a11", NONCE, 1_700_000_000.25, listed, "up")
+    listed = tuple((vms * host_id + number, "RUNNING") for number in range(vms))
+    body = BeaconBody(f"boot-{host_id}", NONCE, 1_700_000_000.25, listed, "up")
     return seal(host_key(master, host_id), host_id, seq, body)
 
 
-def _datagrams_per_s(vms: int, master: bytes) -> float:
-    bursts = [
-        [_beacon(number % HOSTS, burst * BURST + number, vms, master) for number in range(BURST)]
-        for burst in range(1, BURSTS + 1)
-    ]
-    return BURST * BURSTS / asyncio.run(_time_to_take_in_s(bursts))
+def _round(burst: int, hosts: int, vms: int, master: bytes) -> list[bytes]:
+    """The next beacons, host after host."""
+    numbers = range(burst * BURST, (burst + 1) * BURST)
+    return [_beacon(number % hosts, number + 1, vms, master) for number in numbers]
 
 
-async def _time_to_take_in_s(bursts: list[list[bytes]]) -> float:
-    keys = {host_id: host_key(MASTER, host_id) for host_id in range(HOSTS)}
+def _datagrams_per_s(vms: int, master: bytes, quick: bool) -> float:
+    bursts = [_round(burst, HOSTS, vms, master) for burst in range(QUICK_BURSTS if quick else BURSTS)]
     reports: list[BeaconReport] = []
-    link = BeaconLink(keys.get, reports.append, NONCE)
+    return BURST * len(bursts) / asyncio.run(_time_to_take_in_s(bursts, HOSTS, reports.append))
+
+
+async def _time_to_take_in_s(bursts: list[list[bytes]], hosts: int, hear: Callable[[BeaconReport], None]) -> float:
+    def key_of(host_id: int) -> bytes | None:
+        return host_key(MASTER, host_id) if host_id < hosts else None
+
+    link = BeaconLink(key_of, hear, NONCE)
     address = link.listen(("127.0.0.1", 0))
     spent_s = 0.0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -100,7 +148,7 @@ def _scan_s(scan: GuestScan, rounds: int) -> float:
     return (time.process_time() - started_s) / rounds
 
 
-def _agent_share(seconds: float = 10.0) -> float:
+def _agent_share(seconds: float) -> float:
     """Percent of a core that a whole agent takes, once it has started."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as controller:
         controller.bind(("127.0.0.1", 0))
@@ -138,8 +186,3 @@ def _with_guests(number: int, measure: Callable[[], float]) -> float:
         for guest in guests:
             guest.kill()
             guest.communicate()
-
-
-if __name__ == "__main__":
-    for entry in run():
-        print(*entry.values(), sep=",")

@@ -55,14 +55,21 @@ def make_app(controller: Controller, settings: ApiSettings | None = None, read_l
             elif method != "POST":
                 await _plain(send, 405, "Calls are made by POST\n", ((b"allow", b"POST"),))
             else:
-                body = await _body(scope, receive, read_limit_s)
-                await _reply(send, await responder.reply(body))
+                await _reply(send, await _answer(responder, _body(scope, receive, read_limit_s)))
         except _Refused as refused:
             await _plain(send, refused.status, refused.text, ((b"connection", b"close"),))
         except _Gone:
             return
 
     return app
+
+
+async def _answer(responder: Responder, body: Awaitable[bytes]) -> Sequence[bytes]:
+    """The reply; a server that stops cancels what is still under way after its grace, and the client is told."""
+    try:
+        return await responder.reply(await body)
+    except asyncio.CancelledError:
+        raise _Refused(503, "The controller is stopping: what became of this call is not known\n") from None
 
 
 async def _other(path: str, method: str, send: Send) -> None:

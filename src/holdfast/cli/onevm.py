@@ -145,6 +145,7 @@ PROGRAM = Program(
         Command("release", (_VMS,), "let the scheduler place VMs on hold", _action("release", "releasing")),
         Command("poweroff", (_VMS,), "switch VMs off", _action("poweroff", "powering off"), (_HARD,)),
         Command("resume", (_VMS,), "start VMs again", _action("resume", "resuming")),
+        Command("reboot", (_VMS,), "have guests reboot", _action("reboot", "rebooting"), (_HARD,)),
         Command("terminate", (_VMS,), "end VMs for good", _action("terminate", "shutting down"), (_HARD,)),
         Command("resched", (_VMS,), "have VMs moved to another host", _action("resched", "flagging for rescheduling")),
         Command("unresched", (_VMS,), "take that back", _action("unresched", "clearing the rescheduling flag")),

@@ -76,7 +76,7 @@ class Follower:
             self._act.proof_raw = proof.findtext("RAW", "")
         rows = {row.findtext("NAME"): row for row in failover.findall("VMS/VM")}
         for vm in self._act.vms:
-            vm.note("detected", self._since(failover.findtext("STIME")))
+            vm.note("detected", self._since(steps[0].findtext("TIME") if steps else None))
             vm.note("proof", self._since(proof.findtext("TIME") if proof is not None else None))
             if vm.name in rows:
                 self._read_row(vm, rows[vm.name])

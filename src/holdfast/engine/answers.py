@@ -8,12 +8,13 @@ from holdfast.engine import failover_work
 from holdfast.engine.image_work import drop_from_datastore, put_in_state
 from holdfast.engine.vm_work import facts_of, happen_if_possible, with_message
 from holdfast.engine.work import Work
-from holdfast.lifecycle.events import ANSWERS
+from holdfast.lifecycle.events import ANSWERS, VmEvent
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind, EffectState, ImageState
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm import Vm
+from holdfast.model.vm_states import LcmState
 
 _FENCE = (EffectKind.FENCE_OFF, EffectKind.FENCE_STATUS)
 _IMAGE = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
@@ -57,8 +58,23 @@ def _vm(work: Work, effect: Effect, answer: Answer) -> None:
     work.draft.put(vm)
     vm = with_message(work, vm, "ERROR", "" if answer.ok else answer.message)
     succeeded, failed = ANSWERS[effect.kind]
-    facts = facts_of(work, vm, certain=answer.certain, deploy_id=answer.values.get("DEPLOY_ID", ""))
-    happen_if_possible(work, vm, succeeded if answer.ok else failed, facts)
+    facts = facts_of(work, vm, certain=_is_certain(effect, answer), deploy_id=answer.values.get("DEPLOY_ID", ""))
+    after = happen_if_possible(work, vm, succeeded if answer.ok else failed, facts)
+    if after.lcm_state is LcmState.RUNNING and facts.host_lost:
+        happen_if_possible(work, after, VmEvent.HOST_ERROR, facts)
+
+
+def _is_certain(effect: Effect, answer: Answer) -> bool:
+    """Whether the answer settles that no domain is there (or that one is).
+
+    A clean-up that failed, however certainly, leaves the domain where it was; and a start that failed says nothing of
+    a domain that may have been there before, unless the driver has seen that there is none.
+    """
+    if answer.ok or not answer.certain:
+        return answer.certain
+    if effect.kind is EffectKind.VMM_DEPLOY and effect.args.get("AGAIN") == "YES":
+        return answer.values.get("ABSENT") == "YES"
+    return effect.kind is not EffectKind.VMM_CLEANUP
 
 
 def _image(work: Work, effect: Effect, answer: Answer) -> None:

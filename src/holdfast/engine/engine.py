@@ -8,7 +8,8 @@ one batch in a thread while the next one gathers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from holdfast.engine import answers, failover_work, sightings
@@ -34,13 +35,14 @@ from holdfast.engine.settings import Settings
 from holdfast.engine.state import Draft, State
 from holdfast.engine.timers import Timers
 from holdfast.engine.work import Work
+from holdfast.lifecycle.table import PLACED
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind
 from holdfast.model.errors import AuthorizationError, HoldfastError, StoreError
 from holdfast.model.failover import Failover
 from holdfast.model.hook import Hook
 from holdfast.model.host import Host
-from holdfast.model.storage import Image
+from holdfast.model.storage import Datastore, Image
 from holdfast.model.user import HOLDFAST
 from holdfast.model.vm import Vm
 
@@ -81,15 +83,18 @@ class Engine:
         self.timers = Timers(settings.expiry_grace_s)
         self.restarting: dict[int, int] = {}
         self.waiting: set[int] = set()
-        self._placement_due = True
+        self.strays: set[int] = set()
+        """VMs that may still run on a host which does not list them any more."""
+        self._room_grew = True
+        self._arrived: set[int] = set()
+        """Waiting VMs that are new, or have changed since they were looked at."""
         self._resume(now)
 
     def _resume(self, now: float) -> None:
         """Rebuilds from the committed state what is kept beside it."""
         self.senses.watch_all(now)
         for vm in self.state.vms.values():
-            if waits(vm):
-                self.waiting.add(vm.oid)
+            self._index_vm(vm)
         for effect in self.state.effects.values():
             self.timers.watch_effect(effect)
         for failover in self.state.failovers.values():
@@ -114,9 +119,11 @@ class Engine:
         """Works out what the events do, without changing anything."""
         draft = Draft(self.state)
         batch = Batch(events)
+        taken_over: dict[int, int] = {}
         for event in events:
             layer = Draft(draft)
-            work = self._work(layer, event, now)
+            restarting = ChainMap[int, int]({}, taken_over, self.restarting)
+            work = self._work(layer, event, now, restarting)
             try:
                 batch.answers.append(self._dispatch(work, event))
                 self._wake_hooks(draft, layer, work)
@@ -124,7 +131,9 @@ class Engine:
                 batch.answers.append(error)
                 continue
             draft.merge(layer)
+            taken_over.update(restarting.maps[0])
             batch.effects.extend(work.effects)
+        batch.effects = [effect for effect in batch.effects if _is_open(draft, effect)]
         batch.changes = draft.changes(self.state.epoch)
         return batch
 
@@ -149,29 +158,34 @@ class Engine:
         for kind, oid in batch.changes.deletes:
             if kind is Host:
                 self.senses.detector.forget(oid)
+        self.timers.tidy(self.state.effects)
 
     def due(self, now: float) -> list[Event]:
         """Events that the passing of time has brought."""
         events: list[Event] = []
         for effect_id in self.timers.due_effects(now):
-            if effect_id in self.state.effects:
+            effect = self.state.effects.get(effect_id)
+            if effect is not None and effect.deadline <= now:
                 events.append(EffectExpired(effect_id))
         for failover_id in self.timers.due_failovers(now):
             failover = self.state.failovers.get(failover_id)
             if failover is not None and failover.is_open:
                 events.append(FailoverDue(failover_id))
-        if self._placement_due and self.waiting:
-            events.append(PlacementDue())
-        self._placement_due = False
+        hopeful = self.waiting if self._room_grew else self._arrived & self.waiting
+        if hopeful:
+            events.append(PlacementDue(tuple(sorted(hopeful))))
+        self._room_grew = False
+        self._arrived.clear()
         return events
 
     def open_effects(self) -> list[Effect]:
         """Effects that were under way when the controller stopped: each is to be reconciled with the world."""
         return sorted(self.state.effects.values(), key=lambda effect: effect.oid)
 
-    def _work(self, layer: Draft, event: Event, now: float) -> Work:
+    def _work(self, layer: Draft, event: Event, now: float, restarting: MutableMapping[int, int]) -> Work:
         actor = event.actor if isinstance(event, Called) else HOLDFAST
-        work = Work(layer, now, self.state.epoch, self.settings, actor, self.restarting, self.senses)
+        work = Work(layer, now, self.state.epoch, self.settings, actor, restarting, self.senses)
+        work.strays = self.strays
         work.executions = self.state.executions
         return work
 
@@ -197,8 +211,8 @@ class Engine:
                 self._resume_work(work)
             case FailoverDue(failover_id=failover_id):
                 failover_work.due(work, work.get(Failover, failover_id))
-            case PlacementDue():
-                schedule(work, sorted(self.waiting))
+            case PlacementDue(vm_ids=vm_ids):
+                schedule(work, vm_ids)
             case _:
                 raise StoreError(f"the engine has no handler for {type(event).__name__}")
         return -1
@@ -216,10 +230,10 @@ class Engine:
 
     def _wake_hooks(self, base: Draft, layer: Draft, work: Work) -> None:
         """A state change and the hooks it wakes are stored together: no event is ever lost."""
-        installed = [hook for hook in base.all(Hook) if hook.type == "state"]
+        changed: list[Vm | Host | Image] = [*layer.staged(Vm), *layer.staged(Host), *layer.staged(Image)]
+        installed = [hook for hook in base.all(Hook) if hook.type == "state"] if changed else ()
         if not installed:
             return
-        changed: list[Vm | Host | Image] = [*layer.staged(Vm), *layer.staged(Host), *layer.staged(Image)]
         for after in changed:
             before = self._before(base, after)
             for order in self.matcher.match(before, after, installed):
@@ -236,11 +250,16 @@ class Engine:
         return base.find(Image, after.oid)
 
     def _index_vm(self, vm: Vm) -> None:
+        self.senses.attend_vm(vm)
+        if vm.may_run_on and vm.position not in PLACED:
+            self.strays.add(vm.oid)
+        else:
+            self.strays.discard(vm.oid)
         if not waits(vm):
             self.waiting.discard(vm.oid)
-        elif vm.oid not in self.waiting:
+        else:
             self.waiting.add(vm.oid)
-            self._placement_due = True
+            self._arrived.add(vm.oid)
 
     def _index(self, failover: Failover) -> None:
         self.timers.watch_failover(failover)
@@ -252,12 +271,21 @@ class Engine:
                 del self.restarting[row.vm_id]
 
     def _notice_room(self, changes: Changes) -> None:
-        """Waiting VMs are looked at again when a host can take more than before."""
+        """All waiting VMs are looked at again when a host can take more than before, or a datastore anything at all."""
         for stored in changes.puts:
-            if isinstance(stored, Host) and stored.usable:
+            if isinstance(stored, Datastore):
+                known = self.state.datastores.get(stored.oid)
+                self._room_grew |= known is None or known.state is not stored.state
+            elif isinstance(stored, Host) and stored.usable:
                 before = self.state.hosts.get(stored.oid)
                 if before is None or not before.usable or _roomier(before, stored):
-                    self._placement_due = True
+                    self._room_grew = True
+
+
+def _is_open(draft: Draft, effect: Effect) -> bool:
+    """Not superseded by a later event of the same batch."""
+    found = draft.find(Effect, effect.oid)
+    return found is not None and found.state.is_open
 
 
 def _roomier(before: Host, after: Host) -> bool:

@@ -53,6 +53,8 @@ class HostSilent(Event):
     since: float
     blind: bool
     evidence: tuple[Evidence, ...]
+    boot_id: str = ""
+    """The boot that fell silent; empty means whichever the host has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class HostDegraded(Event):
 
 @dataclass(frozen=True, slots=True)
 class VmSeen(Event):
-    """Monitoring saw a VM on a host: RUNNING, POWEROFF or FAILURE."""
+    """Monitoring saw a VM on a host: RUNNING, POWEROFF or FAILURE; PRESENT or ABSENT against what was believed."""
 
     host_id: int
     vm_id: int
@@ -93,4 +95,6 @@ class FailoverDue(Event):
 
 @dataclass(frozen=True, slots=True)
 class PlacementDue(Event):
-    """VMs wait for a place and something has changed that may help them."""
+    """These VMs wait for a place, and something has changed that may help them."""
+
+    vm_ids: tuple[int, ...]

@@ -13,7 +13,7 @@ from holdfast.failover.selection import row_for
 from holdfast.failover.table import Do, Event
 from holdfast.lifecycle import VmEvent
 from holdfast.model.effect import Answer, Effect
-from holdfast.model.enums import EffectKind, EffectState, FailoverMode, FailoverState, RowState
+from holdfast.model.enums import EffectKind, EffectState, FailoverMode, FailoverState, HostState, ProofKind, RowState
 from holdfast.model.errors import ActionError
 from holdfast.model.failover import Evidence, Failover, Proof, Row
 from holdfast.model.host import Host
@@ -21,6 +21,7 @@ from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
 
+STARTED_SINCE = "runs on the host after its reboot, or a driver is at work on it there: left alone"
 _ENDING = (LcmState.EPILOG, LcmState.EPILOG_FAILURE, LcmState.CLEANUP_DELETE)
 _MODE_EVENT = {
     FailoverMode.MIGRATE: VmEvent.RESCHED,
@@ -32,7 +33,7 @@ _MODE_EVENT = {
 def begin(work: Work, failover: Failover) -> None:
     """Starts the watch: one reading of the power at once, and the stored deadline."""
     host = work.get(Host, failover.host_id)
-    if not host.vms:
+    if not host.vms and not work.strays_of(host.oid):
         return _advance(work, failover, Event.NOTHING_TO_DO, "the host has no VMs: nothing to restart, no fencing")
     failover = replace(failover, rows=_rows(work, failover, host))
     work.draft.put(failover)
@@ -80,7 +81,9 @@ def not_off(work: Work, failover: Failover, text: str) -> None:
         return
     host = work.get(Host, failover.host_id)
     hindrance = proofs.can_fence(failover, host)
-    if hindrance:
+    if work.senses.is_blind() and not failover.insisted:
+        _advance(work, failover, Event.BLINDED, _blindness(failover))
+    elif hindrance:
         said = f"No proof that {host.name} is dead: {hindrance}. {proofs.ways_out(failover)}"
         _advance(work, failover, Event.FENCE_FAILED, said)
     else:
@@ -104,6 +107,9 @@ def device_answered(work: Work, effect: Effect, answer: Answer) -> None:
         said = f"Fencing failed: {answer.message} {proofs.ways_out(failover)}"
         failover = machine.witnessed(failover, Evidence("fence device", work.now, "failed", answer.message))
         _advance(work, failover, Event.FENCE_FAILED, said)
+        host = work.find(Host, failover.host_id)
+        if host is not None and host.in_touch:
+            host_came_back(work, work.get(Failover, failover.oid), host.boot_id)
 
 
 def _device_proof(work: Work, failover: Failover, effect: Effect, answer: Answer) -> Proof:
@@ -152,7 +158,17 @@ def resume(work: Work, failover: Failover) -> None:
 def command(work: Work, failover: Failover, event: Event, text: str) -> None:
     """An operator's retry or abort; raises ActionError when the failover's state does not allow it."""
     after, do = machine.command(failover, event, text, work.now)
-    _carry_out(work, after, do)
+    _carry_out(work, replace(after, insisted=after.insisted or event is Event.RETRY), do)
+    if event is Event.ABORT and failover.proof_id >= 0:
+        _leave_the_rest(work, failover)
+
+
+def _leave_the_rest(work: Work, failover: Failover) -> None:
+    """VMs that wait for a place stay where they are."""
+    for row in failover.rows:
+        vm = work.find(Vm, row.vm_id)
+        if vm is not None and row.state is RowState.WAITING:
+            happen_if_possible(work, vm, VmEvent.UNRESCHED, facts_of(work, vm))
 
 
 def confirm(work: Work, failover: Failover, comment: str) -> None:
@@ -160,6 +176,13 @@ def confirm(work: Work, failover: Failover, comment: str) -> None:
     if failover.proof_id >= 0 or not failover.is_open:
         raise ActionError(
             f"Failover {failover.oid} is {failover.state.name}: there is nothing to confirm.", failover.oid
+        )
+    host = work.find(Host, failover.host_id)
+    if host is not None and host.in_touch:
+        raise ActionError(
+            f"Host {host.name} was heard after it had been lost: it is not off, and its VMs may run there. "
+            f"Wait for the end of its fencing, or switch it off.",
+            failover.oid,
         )
     proof = proofs.from_operator(work.draft.next_id(Proof), failover, work.actor.name, comment, work.now)
     prove(work, failover, Event.CONFIRMED, proof)
@@ -176,13 +199,41 @@ def prove(work: Work, failover: Failover, event: Event, proof: Proof) -> None:
     work.close(failover.effect_id, EffectState.SUPERSEDED, "proof came another way")
     host = work.find(Host, failover.host_id)
     if host is not None:
-        work.draft.put(replace(host, proof_id=proof.oid))
+        work.draft.put(_declared_dead(work, host, proof, failover))
     made = _rows(work, failover, host) if host is not None else ()
+    if event is Event.HOST_REBOOTED:
+        made = tuple(_unless_started_since(work, failover, row) for row in made)
     failover = replace(failover, effect_id=-1, state=FailoverState.RESTARTING, rows=made)
-    work.draft.put(machine.noted(failover, f"proof accepted: restarting {len(made)} VMs", work.now))
-    for row in made:
-        _take_over(work, failover, work.get(Vm, row.vm_id))
+    gone = [row.vm_id for row in made if row.reason != STARTED_SINCE]
+    work.draft.put(machine.noted(failover, f"proof accepted: restarting {len(gone)} VMs", work.now))
+    for vm_id in gone:
+        _take_over(work, failover, work.get(Vm, vm_id))
+    strays = [] if event is Event.HOST_REBOOTED else work.strays_of(failover.host_id)
+    for vm in strays:
+        _release(work, failover, vm)
     restart(work, failover.oid)
+    schedule(work, (vm.oid for vm in strays))
+
+
+def _declared_dead(work: Work, host: Host, proof: Proof, failover: Failover) -> Host:
+    """A host that was heard while it was being switched off is lost all the same; only a reboot proves a living one."""
+    host = replace(host, proof_id=proof.oid)
+    if proof.kind is ProofKind.REBOOTED or host.error_since or host.state is HostState.OFFLINE:
+        return host
+    state = host.state if host.state is HostState.DISABLED else HostState.ERROR
+    return replace(
+        host, state=state, prev_state=host.state, error_since=work.now, lost_boot_id=failover.boot_id or host.boot_id
+    )
+
+
+def _unless_started_since(work: Work, failover: Failover, row: Row) -> Row:
+    """A reboot proves nothing about a VM that its agent reports, or whose driver is at work on it, after the reboot."""
+    vm = work.get(Vm, row.vm_id)
+    order = work.find(Effect, vm.effect_id)
+    to_old_boot = order is not None and order.planned_at < failover.stime
+    if row.from_hid not in vm.may_run_on or to_old_boot:
+        return row
+    return replace(row, state=RowState.SKIPPED, reason=STARTED_SINCE)
 
 
 def _rows(work: Work, failover: Failover, host: Host) -> tuple[Row, ...]:
@@ -196,13 +247,18 @@ def _system(work: Work, vm: Vm) -> Datastore | None:
 
 
 def _take_over(work: Work, failover: Failover, vm: Vm) -> None:
-    """The VM belongs to this failover now, and does not run on the dead host any more."""
+    """The VM belongs to this failover now."""
     earlier = rows.failover_of(work, vm.oid)
     if earlier is not None and earlier[0].oid != failover.oid:
         reason = f"its new host died too: taken over by failover {failover.oid}"
         row = replace(earlier[1], state=RowState.SKIPPED, reason=reason)
         rows.settle(work, machine.with_row(earlier[0], row))
     work.restarting[vm.oid] = failover.oid
+    _release(work, failover, vm)
+
+
+def _release(work: Work, failover: Failover, vm: Vm) -> None:
+    """The VM does not run on the dead host any more."""
     facts = facts_of(work, vm, dead_hid=failover.host_id, proof_id=failover.proof_id)
     after = happen_if_possible(work, vm, VmEvent.HOST_DEAD, facts)
     if failover.host_id in after.may_run_on:
@@ -217,13 +273,22 @@ def restart(work: Work, failover_id: int) -> None:
     waiting = [row.vm_id for row in failover.rows if row.state is RowState.WAITING]
     for vm_id in waiting:
         vm = work.find(Vm, vm_id)
-        if vm is not None and (vm.state is not VmState.PENDING or failover.mode is FailoverMode.DELETE):
+        if vm is None or _asks_too_much(failover, vm):
+            continue
+        if vm.state is not VmState.PENDING or failover.mode is FailoverMode.DELETE:
             try:
                 happen_if_possible(work, vm, event, facts_of(work, vm, proof_id=failover.proof_id))
             except ActionError as error:
                 _fail_row(work, failover_id, vm_id, error.message)
     schedule(work, waiting)
     _end_rows_without_work(work, failover_id)
+
+
+def _asks_too_much(failover: Failover, vm: Vm) -> bool:
+    """A VM that its user wanted off or gone, as the death of its host has made it, is not created again."""
+    if failover.mode is not FailoverMode.RECREATE:
+        return False
+    return vm.lcm_state in _ENDING or (vm.state is VmState.POWEROFF and not failover.force)
 
 
 def _fail_row(work: Work, failover_id: int, vm_id: int, reason: str) -> None:
@@ -242,8 +307,8 @@ def _end_rows_without_work(work: Work, failover_id: int) -> None:
             continue
         if vm is None or vm.state is VmState.DONE:
             failover = machine.with_row(failover, replace(row, state=RowState.SKIPPED, reason="is gone"))
-        elif failover.mode is FailoverMode.MIGRATE and vm.lcm_state in _ENDING:
-            reason = f"in state {vm.state_name}: it is being removed, nothing to restart"
+        elif _asks_too_much(failover, vm) or (failover.mode is FailoverMode.MIGRATE and vm.lcm_state in _ENDING):
+            reason = f"in state {vm.state_name}: its user wanted it off or gone, nothing to restart"
             failover = machine.with_row(failover, replace(row, state=RowState.SKIPPED, reason=reason))
     rows.settle(work, failover)
 

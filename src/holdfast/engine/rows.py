@@ -15,7 +15,12 @@ from holdfast.model.failover import Failover, Row
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
 
-_FAILURES = (LcmState.BOOT_FAILURE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE, LcmState.PROLOG_FAILURE)
+_FAILURES = (
+    LcmState.BOOT_FAILURE,
+    LcmState.PROLOG_FAILURE,
+    LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE,
+    LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE,
+)
 _PLACED = (LcmState.PROLOG, LcmState.PROLOG_MIGRATE_UNKNOWN, LcmState.PROLOG_MIGRATE_POWEROFF)
 
 
@@ -45,9 +50,21 @@ def follow(work: Work, before: Vm, after: Vm) -> None:
     settle(work, machine.with_row(failover, moved))
 
 
+def try_again(work: Work, vm: Vm) -> None:
+    """What kept a failed VM from being tried on another host is gone."""
+    found = failover_of(work, vm.oid)
+    if found is None or found[1].state is not RowState.FAILED:
+        return
+    failover, row = found
+    if _may_try_elsewhere(failover, row, vm):
+        work.draft.put(replace(vm, resched=True))
+        settle(work, machine.with_row(failover, replace(row, state=RowState.WAITING)))
+
+
 def _may_try_elsewhere(failover: Failover, row: Row, vm: Vm) -> bool:
     """A failed start is tried on another host, unless the VM may run on the host that failed to answer."""
-    return failover.mode is FailoverMode.MIGRATE and machine.can_try_again(row) and not vm.may_run_on
+    movable = vm.lcm_state in (LcmState.BOOT_FAILURE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE) and not vm.may_run_on
+    return failover.mode is FailoverMode.MIGRATE and machine.can_try_again(row) and movable
 
 
 def _row_after(work: Work, row: Row, vm: Vm) -> Row:

@@ -13,7 +13,7 @@ from holdfast.engine import rows
 from holdfast.engine.vm_work import facts_of, happen, target_on, with_message
 from holdfast.engine.work import Work
 from holdfast.failover import machine
-from holdfast.failover.placement import Request, Room, place
+from holdfast.failover.placement import Request, place
 from holdfast.lifecycle import VmEvent
 from holdfast.model.enums import DatastoreState, DatastoreType, RowState
 from holdfast.model.errors import ActionError
@@ -27,6 +27,7 @@ MOVABLE = (
     (VmState.ACTIVE, LcmState.UNKNOWN),
     (VmState.ACTIVE, LcmState.BOOT_FAILURE),
     (VmState.ACTIVE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE),
+    (VmState.ACTIVE, LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE),
     (VmState.POWEROFF, LcmState.LCM_INIT),
 )
 """Where a rescheduled VM can be moved to another host without its guest's help."""
@@ -43,8 +44,7 @@ def schedule(work: Work, vm_ids: Iterable[int]) -> None:
     ready = [vm for vm in waiting if not _held_back(work, vm)]
     if not ready:
         return
-    rooms = [Room(host.oid, host.free_cpu, host.free_mem) for host in work.draft.all(Host) if host.usable]
-    placement = place((_request(work, vm) for vm in ready), rooms)
+    placement = place((_request(work, vm) for vm in ready), work.draft.room())
     for vm in ready:
         if vm.oid in placement.chosen:
             _start(work, vm, placement.chosen[vm.oid])

@@ -27,6 +27,14 @@ _TO_RUNNING = (
     (VmState.ACTIVE, LcmState.BOOT_FAILURE),
     (VmState.POWEROFF, LcmState.LCM_INIT),
 )
+MISSING_BEACONS_DOUBT = 30
+"""The same for a VM that is only suspected to run on the host."""
+CLAIM_S = 2.0
+"""So long a new boot id must be heard, with the old one silent, before it is believed."""
+RIVAL_S = 10.0
+"""So long after the old boot was heard again nothing is believed of a new one."""
+STRANGE_BEACONS = 2
+"""A domain in so many beacons in a row is on the host, whatever was believed."""
 _CAPACITY = ("TOTALCPU", "TOTALMEMORY")
 
 
@@ -37,6 +45,11 @@ class LiveSenses:
         self.state = state
         self.detector = Detector(patience)
         self._missing: dict[int, int] = {}
+        self._claims: dict[int, tuple[str, float]] = {}
+        self._rivals: dict[int, float] = {}
+        self._strange: dict[tuple[int, int], int] = {}
+        self._believed: dict[int, tuple[int, ...]] = {}
+        self._may_run: dict[int, set[int]] = {}
         self._degraded: dict[int, str] = {}
 
     def watch_all(self, now: float) -> None:
@@ -44,14 +57,31 @@ class LiveSenses:
         for host in self.state.hosts.values():
             self.attend(host, now)
 
+    def begin(self, now: float) -> None:
+        """From now on beacons are heard: what passed since the start, while the state was loaded, is no silence."""
+        self.detector.begin(now)
+
     def attend(self, host: Host, now: float) -> None:
         """Keeps the list of watched hosts in step with the pool."""
         if host.state is HostState.OFFLINE:
             self.detector.forget(host.oid)
         elif host.error_since == 0 and host.state is not HostState.INIT:
             self.detector.watch(host.oid, now, host.boot_id)
+        elif host.error_since:
+            self.detector.lost(host.oid, host.boot_id)
         if host.proof_id >= 0:
             self.detector.explain(host.oid)
+
+    def attend_vm(self, vm: Vm) -> None:
+        """Keeps in step on which hosts the VM may run."""
+        before = self._believed.get(vm.oid, ())
+        if before == vm.may_run_on:
+            return
+        for hid in before:
+            self._may_run[hid].discard(vm.oid)
+        for hid in vm.may_run_on:
+            self._may_run.setdefault(hid, set()).add(vm.oid)
+        self._believed[vm.oid] = vm.may_run_on
 
     def hear(self, report: BeaconReport, now: float) -> list[Event]:
         """A beacon arrived."""
@@ -59,6 +89,8 @@ class LiveSenses:
         if host is None or host.state is HostState.OFFLINE:
             return []
         self.detector.beat(host.oid, report.boot_id, report.vms, now)
+        if host.boot_id and host.boot_id != report.boot_id and not self._is_believed(host, report, now):
+            return list(self._degradation(host.oid, self._rivalry(host.oid, now)))
         events: list[Event] = []
         if self._is_news(host, report):
             if host.boot_id and host.boot_id != report.boot_id and not host.error_since:
@@ -67,6 +99,26 @@ class LiveSenses:
         events.extend(self._degradation(host.oid, self._complaint(report)))
         events.extend(self._compare(host, report.vms))
         return events
+
+    def rival(self, host_id: int, now: float) -> None:
+        """An agent with an earlier boot id speaks on: two machines claim to be this host."""
+        self._rivals[host_id] = now
+
+    def _is_believed(self, host: Host, report: BeaconReport, now: float) -> bool:
+        """A new boot id is a reboot only if the old one stays silent: a copied agent must not prove a host dead."""
+        boot_id, since = self._claims.setdefault(host.oid, (report.boot_id, now))
+        if boot_id != report.boot_id:
+            self._claims[host.oid] = (report.boot_id, now)
+            return False
+        if now - since < CLAIM_S or self._rivalry(host.oid, now):
+            return False
+        del self._claims[host.oid]
+        return True
+
+    def _rivalry(self, host_id: int, now: float) -> str:
+        if now - self._rivals.get(host_id, -RIVAL_S) >= RIVAL_S:
+            return ""
+        return "two agents claim to be this host: one of them has its configuration by mistake. Stop that one"
 
     def _is_news(self, host: Host, report: BeaconReport) -> bool:
         if host.state in (HostState.INIT, HostState.ERROR) or host.error_since or host.boot_id != report.boot_id:
@@ -77,13 +129,14 @@ class LiveSenses:
     def _rebooted(self, host: Host, report: BeaconReport, now: float) -> HostSilent:
         """A host that reboots faster than silence is noticed has lost its VMs all the same."""
         text = f"boot id changed from {host.boot_id} to {report.boot_id}"
-        return HostSilent(host.oid, now, False, (Evidence("agent", now, "REBOOTED", text),))
+        return HostSilent(host.oid, now, False, (Evidence("agent", now, "REBOOTED", text),), host.boot_id)
 
     def _complaint(self, report: BeaconReport) -> str:
         return "libvirtd does not answer on the host; its VMs are left alone" if report.hypervisor == "down" else ""
 
     def _degradation(self, host_id: int, text: str) -> Iterable[Event]:
-        if self._degraded.get(host_id, "") == text:
+        shown = "as stored" if "ERROR" in self.state.hosts[host_id].template else ""
+        if self._degraded.get(host_id, shown) == text:
             return ()
         self._degraded[host_id] = text
         return (HostDegraded(host_id, text),)
@@ -91,22 +144,54 @@ class LiveSenses:
     def _compare(self, host: Host, reported: tuple[tuple[int, str], ...]) -> list[Event]:
         """The agent's list of domains against the VMs that the host should have."""
         present = {vm_id for vm_id, _ in reported}
+        vms, missing = self.state.vms, self._missing
         events: list[Event] = []
         for vm_id in host.vms:
-            vm = self.state.vms.get(vm_id)
+            vm = vms.get(vm_id)
             if vm is None or vm.effect_id >= 0:
                 continue
             if vm_id in present:
-                self._missing.pop(vm_id, None)
-                if vm.position in _TO_RUNNING:
+                if vm_id in missing:
+                    del missing[vm_id]
+                if vm.lcm_state is not LcmState.RUNNING and vm.position in _TO_RUNNING:
                     events.append(VmSeen(host.oid, vm_id, "RUNNING"))
             elif self._is_missed(vm):
                 events.append(VmSeen(host.oid, vm_id, "POWEROFF"))
+        believed = self._may_run.get(host.oid, set())
+        events.extend(VmSeen(host.oid, vm_id, "ABSENT") for vm_id in believed - present if self._is_absent(host, vm_id))
+        events.extend(
+            VmSeen(host.oid, vm_id, "PRESENT") for vm_id in present - believed if self._is_strange(host, vm_id)
+        )
         return events
 
-    def _is_missed(self, vm: Vm) -> bool:
-        if vm.lcm_state not in (LcmState.RUNNING, LcmState.UNKNOWN) or vm.resched:
+    def _is_absent(self, host: Host, vm_id: int) -> bool:
+        """A doubt ends when the agent denies the domain for long enough, and no driver is at work on it."""
+        vm = self.state.vms.get(vm_id)
+        if vm is None or vm.effect_id >= 0:
+            self._missing.pop(vm_id, None)
             return False
+        if vm.hid == host.oid and vm.lcm_state in (LcmState.RUNNING, LcmState.UNKNOWN):
+            return False
+        self._missing[vm_id] = self._missing.get(vm_id, 0) + 1
+        return self._missing[vm_id] >= MISSING_BEACONS_DOUBT
+
+    def _is_strange(self, host: Host, vm_id: int) -> bool:
+        """A domain of a VM that should be elsewhere, or nowhere."""
+        vm = self.state.vms.get(vm_id)
+        if vm is None or vm.state is VmState.DONE or vm.hid == host.oid:
+            return False
+        at = (host.oid, vm_id)
+        self._strange[at] = self._strange.get(at, 0) + 1
+        if self._strange[at] < STRANGE_BEACONS:
+            return False
+        del self._strange[at]
+        return True
+
+    def _is_missed(self, vm: Vm) -> bool:
+        if vm.lcm_state not in (LcmState.RUNNING, LcmState.UNKNOWN):
+            return False
+        if vm.lcm_state is LcmState.UNKNOWN and vm.resched:
+            return False  # it is about to move: where it was is not asked any more
         count = self._missing.get(vm.oid, 0) + 1
         self._missing[vm.oid] = count
         return count >= (MISSING_BEACONS if vm.lcm_state is LcmState.RUNNING else MISSING_BEACONS_UNKNOWN)
@@ -129,6 +214,11 @@ class LiveSenses:
     def is_blind(self) -> bool:
         """Too many hosts were lost at once without explanation."""
         return self.detector.is_blind()
+
+    def heard_at(self, host_id: int) -> float:
+        """When the host's agent was last heard, 0 when never."""
+        watch = self.detector.watches.get(host_id)
+        return watch.beat_at if watch is not None else 0.0
 
     def evidence(self, host_id: int, now: float) -> tuple[Evidence, ...]:
         """What was observed about the host, one item for each source."""

@@ -5,24 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from holdfast.engine import failover_work
+from holdfast.engine import failover_work, rows
 from holdfast.engine.events import HostAlive, HostDegraded, HostSilent, VmSeen
-from holdfast.engine.vm_work import facts_of, happen_if_possible
+from holdfast.engine.vm_work import facts_of, happen_if_possible, with_message
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
+from holdfast.model.effect import Effect
 from holdfast.model.enums import HostState
 from holdfast.model.failover import Failover, Proof
 from holdfast.model.host import Host
 from holdfast.model.template import Template
 from holdfast.model.vm import Vm
+from holdfast.model.vm_states import VmState
 
+SETTLE_S = 5
+"""So long after a VM was powered off a report that it runs is taken for an old one."""
 _SEEN = {"RUNNING": VmEvent.SEEN_RUNNING, "POWEROFF": VmEvent.SEEN_POWEROFF, "FAILURE": VmEvent.SEEN_FAILURE}
 
 
 def host_silent(work: Work, event: HostSilent) -> None:
     """The host is lost: ERROR (a DISABLED host keeps its state), and its RUNNING VMs are UNKNOWN."""
     host = work.find(Host, event.host_id)
-    if host is None or host.error_since or host.state is HostState.OFFLINE:
+    if host is None or host.error_since or host.state is HostState.OFFLINE or _is_stale(work, host, event):
         return
     said = "; ".join(f"{item.source}: {item.text}" for item in event.evidence)
     state = host.state if host.state is HostState.DISABLED else HostState.ERROR
@@ -42,6 +46,11 @@ def host_silent(work: Work, event: HostSilent) -> None:
             happen_if_possible(work, vm, VmEvent.HOST_ERROR, facts_of(work, vm))
 
 
+def _is_stale(work: Work, host: Host, event: HostSilent) -> bool:
+    """The silence was broken, or its boot was followed by another, before it could be stored."""
+    return work.senses.heard_at(host.oid) > event.since or (event.boot_id != "" and event.boot_id != host.boot_id)
+
+
 def error_text(work: Work, host: Host, said: str) -> str:
     """TEMPLATE/ERROR in OpenNebula's form."""
     when = datetime.fromtimestamp(work.now, UTC).strftime("%a %b %d %H:%M:%S %Y")
@@ -56,6 +65,8 @@ def host_alive(work: Work, event: HostAlive) -> None:
     if _is_back_from_the_dead(work, host, event.boot_id):
         return
     returned = host.error_since > 0 or host.boot_id != event.boot_id
+    if host.boot_id and host.boot_id != event.boot_id:
+        _forget_old_boot(work, host, event)
     state = HostState.MONITORED if host.state in (HostState.INIT, HostState.ERROR) else host.state
     template = host.template.without("ERROR") if returned else host.template
     after = replace(
@@ -72,6 +83,22 @@ def host_alive(work: Work, event: HostAlive) -> None:
         failover = open_failover(work, host.oid)
         if failover is not None:
             failover_work.host_came_back(work, failover, event.boot_id)
+
+
+def _forget_old_boot(work: Work, host: Host, event: HostAlive) -> None:
+    """What ran before a reboot is gone, except what the agent reports and what a driver is just working on."""
+    reported = {vm_id for vm_id, _ in event.vms}
+    for vm in (*(work.get(Vm, vm_id) for vm_id in host.vms), *work.strays_of(host.oid)):
+        if vm.oid in reported or _is_ordered(work, vm):
+            continue
+        vm = happen_if_possible(work, vm, VmEvent.HOST_ERROR, facts_of(work, vm))
+        if host.oid in vm.may_run_on:
+            work.draft.put(replace(vm, may_run_on=tuple(hid for hid in vm.may_run_on if hid != host.oid)))
+
+
+def _is_ordered(work: Work, vm: Vm) -> bool:
+    effect = work.find(Effect, vm.effect_id)
+    return effect is not None and effect.kind.value.startswith("vmm.")
 
 
 def _is_back_from_the_dead(work: Work, host: Host, boot_id: str) -> bool:
@@ -112,12 +139,38 @@ def host_degraded(work: Work, event: HostDegraded) -> None:
 def vm_seen(work: Work, event: VmSeen) -> None:
     """Monitoring saw a VM; only its own host is believed, and only while no driver step is under way."""
     vm = work.find(Vm, event.vm_id)
-    if vm is None or vm.hid != event.host_id or vm.effect_id >= 0:
+    if vm is None:
+        return
+    if event.what in ("PRESENT", "ABSENT"):
+        _seen_elsewhere(work, vm, event)
+        return
+    if vm.hid != event.host_id or vm.effect_id >= 0:
+        return
+    if event.what == "RUNNING" and _has_just_stopped(work, vm):
         return
     happen_if_possible(work, vm, _SEEN[event.what], facts_of(work, vm))
 
 
+def _has_just_stopped(work: Work, vm: Vm) -> bool:
+    """A beacon may have been under way while the domain ended; the next ones tell."""
+    return vm.state is VmState.POWEROFF and vm.current is not None and work.second - vm.current.retime < SETTLE_S
+
+
+def _seen_elsewhere(work: Work, vm: Vm, event: VmSeen) -> None:
+    """The agent contradicts, or confirms, what was believed about where the VM may run."""
+    if event.what == "PRESENT" and event.host_id not in vm.may_run_on:
+        said = (
+            f"a domain of this VM was seen on host {event.host_id}, where it should not be: it is started nowhere else"
+        )
+        vm = with_message(work, vm, "ERROR", said)
+        work.draft.put(replace(vm, may_run_on=(*vm.may_run_on, event.host_id)))
+    elif event.what == "ABSENT" and event.host_id in vm.may_run_on and vm.effect_id < 0:
+        vm = replace(vm, may_run_on=tuple(hid for hid in vm.may_run_on if hid != event.host_id))
+        work.draft.put(vm)
+        rows.try_again(work, vm)
+
+
 def open_failover(work: Work, host_id: int) -> Failover | None:
     """The failover of this host that is not finished."""
-    candidates = (item for item in work.draft.all(Failover) if item.host_id == host_id and item.is_open)
-    return max(candidates, key=lambda item: item.oid, default=None)
+    found = work.draft.matching(Failover, host_id)
+    return found[-1] if found else None

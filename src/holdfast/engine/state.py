@@ -7,9 +7,13 @@ is a layer of new versions over it; drafts nest, so that one refused event of a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar, cast
 
+from holdfast.engine.lookup import Key, Lookup, key_of
 from holdfast.engine.ports import Changes, Snapshot, Stored
+from holdfast.engine.room import RoomOrder
+from holdfast.failover.placement import Room
 from holdfast.model.effect import Effect
 from holdfast.model.failover import Failover, Proof
 from holdfast.model.hook import Hook, HookExecution
@@ -24,17 +28,21 @@ LOG_RETENTION = 20
 
 
 class State:
-    """All committed objects by id."""
+    """All committed objects by id; pools are in the order of ids."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.epoch = snapshot.epoch
         self.pools: dict[type[Any], dict[int, Any]] = {kind: {} for kind in POOLS}
         self.counters = dict(snapshot.counters)
         self.executions: dict[int, list[HookExecution]] = {}
-        for stored in snapshot.objects:
+        for stored in sorted(snapshot.objects, key=attrgetter("oid")):
             self.pools[type(stored)][stored.oid] = stored
         for execution in snapshot.executions:
             self._log(execution)
+        self.lookup = Lookup()
+        for stored in snapshot.objects:
+            self.lookup.add(stored)
+        self.room = RoomOrder(self.hosts.values())
 
     @property
     def vms(self) -> dict[int, Vm]:
@@ -81,20 +89,34 @@ class State:
         """The open effects."""
         return self.pools[Effect]
 
+    def matching(self, kind: type[T], key: Key) -> list[T]:
+        """The objects that are found by this key (see :mod:`.lookup`), oldest first."""
+        return [self.pools[kind][oid] for oid in sorted(self.lookup.ids(kind, key))]
+
     def publish(self, changes: Changes) -> None:
         """Makes committed changes visible."""
         self.counters.update(changes.counters)
         for kind, oid in changes.deletes:
-            self.pools[kind].pop(oid, None)
+            self._follow(self.pools[kind].pop(oid, None), None)
             if kind is Hook:
                 self.executions.pop(oid, None)
         for stored in changes.puts:
             if isinstance(stored, Effect) and not stored.state.is_open:
                 self.pools[Effect].pop(stored.oid, None)
             else:
-                self.pools[type(stored)][stored.oid] = stored
+                pool = self.pools[type(stored)]
+                self._follow(pool.get(stored.oid), stored)
+                _keep(pool, stored)
         for execution in changes.executions:
             self._log(execution)
+
+    def _follow(self, before: Stored | None, after: Stored | None) -> None:
+        """Keeps in step what objects are found by."""
+        if key_of(before) != key_of(after):
+            self.lookup.drop(before)
+            self.lookup.add(after)
+        if isinstance(before, Host) or isinstance(after, Host):
+            self.room.follow(cast(Host | None, before), cast(Host | None, after))
 
     def _log(self, execution: HookExecution) -> None:
         records = self.executions.setdefault(execution.hook_id, [])
@@ -102,12 +124,24 @@ class State:
         del records[:-LOG_RETENTION]
 
 
+def _keep(pool: dict[int, Any], stored: Stored) -> None:
+    """Puts the object into the pool, which stays in the order of ids."""
+    is_late = bool(pool) and stored.oid not in pool and stored.oid < next(reversed(pool))
+    pool[stored.oid] = stored
+    if is_late:
+        ordered = sorted(pool.items())
+        pool.clear()
+        pool.update(ordered)
+
+
 class Draft:
     """New versions over a base (the state or another draft)."""
 
     def __init__(self, base: State | Draft) -> None:
         self._base = base
+        self._state: State = base._state if isinstance(base, Draft) else base
         self._pools: dict[type[Any], dict[int, Any]] = {}
+        self._lookup = Lookup()
         self.executions: list[HookExecution] = []
         self.counters: dict[str, int] = {}
 
@@ -124,6 +158,7 @@ class Draft:
     def put(self, stored: Stored) -> None:
         """Stages a new version."""
         self._pools.setdefault(type(stored), {})[stored.oid] = stored
+        self._lookup.add(stored)
 
     def delete(self, kind: type[Any], oid: int) -> None:
         """Stages the removal."""
@@ -136,6 +171,26 @@ class Draft:
             if candidate.oid not in staged:
                 yield candidate
         yield from (version for version in list(staged.values()) if version is not None)
+
+    def matching(self, kind: type[T], key: Key) -> list[T]:
+        """As :meth:`State.matching`, in their newest version."""
+        candidates = (self.find(kind, oid) for oid in sorted(self._ids(kind, key)))
+        return [found for found in candidates if found is not None and key_of(found) == key]
+
+    def _ids(self, kind: type[T], key: Key) -> set[int]:
+        base = self._base
+        below: Iterable[int] = base._ids(kind, key) if isinstance(base, Draft) else base.lookup.ids(kind, key)
+        return {*below, *self._lookup.ids(kind, key)}
+
+    def room(self) -> Iterator[Room]:
+        """The usable hosts in falling order of free memory."""
+        changed = self._changed(Host)
+        return self._state.room.with_changed((host for host in changed.values() if host is not None), changed)
+
+    def _changed(self, kind: type[T]) -> dict[int, T | None]:
+        """What this draft and those below it staged, removals as None."""
+        below = self._base._changed(kind) if isinstance(self._base, Draft) else {}
+        return {**below, **self._pools.get(kind, {})}
 
     def log(self, execution: HookExecution) -> None:
         """Stages a hook execution record."""
@@ -157,10 +212,17 @@ class Draft:
         """What this draft itself changed, without removals."""
         return [version for version in self._pools.get(kind, {}).values() if version is not None]
 
+    def staged_anywhere(self, kind: type[T]) -> Iterator[T]:
+        """What this draft and those below it changed; an object may come in several versions."""
+        yield from self.staged(kind)
+        if isinstance(self._base, Draft):
+            yield from self._base.staged_anywhere(kind)
+
     def merge(self, child: Draft) -> None:
         """Takes over what a nested draft staged."""
         for kind, versions in child._pools.items():
             self._pools.setdefault(kind, {}).update(versions)
+        self._lookup.update(child._lookup)
         self.executions.extend(child.executions)
         self.counters.update(child.counters)
 

@@ -1,19 +1,29 @@
 """Stored deadlines in order of time: of effects, and of failovers.
 
-An entry whose object has moved on is skipped by the reader.
+An entry whose object has moved on is skipped by the reader.  Most effects end long before their deadline, so their
+entries are thrown out when they are the greater part.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Container, Sized
+from typing import Protocol
 
 from holdfast.model.effect import Effect
 from holdfast.model.enums import FailoverState
 from holdfast.model.failover import Failover
 
+SLACK = 1000
+"""So many outdated entries are always tolerated."""
+
+
+class Ids(Container[int], Sized, Protocol):
+    """The ids of open effects."""
+
 
 class Timers:
-    """Two heaps; entries are never removed, only overtaken."""
+    """Two heaps; single entries are never removed, only overtaken."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
@@ -24,6 +34,12 @@ class Timers:
         """Notes the effect's deadline."""
         if effect.state.is_open:
             heapq.heappush(self._effects, (effect.deadline + self._grace_s, effect.oid))
+
+    def tidy(self, open_effects: Ids) -> None:
+        """Throws out the entries of closed effects, when there are many of them."""
+        if len(self._effects) > 2 * len(open_effects) + SLACK:
+            self._effects = [entry for entry in self._effects if entry[1] in open_effects]
+            heapq.heapify(self._effects)
 
     def watch_failover(self, failover: Failover) -> None:
         """Notes the failover's deadline and its next reading."""

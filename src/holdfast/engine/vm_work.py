@@ -28,7 +28,7 @@ def happen(work: Work, vm: Vm, event: VmEvent, facts: Facts) -> Vm:
     decision = decide(vm, event, facts)
     after = _carry_out(work, vm, decision, facts)
     if after.state is VmState.DONE and vm.state is not VmState.DONE:
-        release_images(work, after, failed=_is_failed(vm, event))
+        release_images(work, after, failed=_is_failed(vm, event) or bool(vm.may_run_on))
     rows.follow(work, vm, after)
     return after
 
@@ -57,7 +57,7 @@ def _carry_out(work: Work, vm: Vm, decision: Decision, facts: Facts) -> Vm:
             request.kind,
             after.oid,
             request.hid,
-            {"HARD": "YES" if request.hard else "NO"},
+            {"HARD": "YES" if request.hard else "NO", "AGAIN": "YES" if request.hid in vm.may_run_on else "NO"},
             record.proof_id if record else -1,
             request.limit_s if request.kind not in work.settings.deadlines_s else None,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence, Set
 from dataclasses import replace
 from typing import Protocol
 
 from holdfast.engine.settings import Settings
 from holdfast.engine.state import Draft, T
+from holdfast.lifecycle.table import PLACED
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind, EffectState
 from holdfast.model.errors import NoSuchObject
@@ -41,6 +42,9 @@ class Senses(Protocol):
     def evidence(self, host_id: int, now: float) -> tuple[Evidence, ...]:
         """What was observed about the host."""
 
+    def heard_at(self, host_id: int) -> float:
+        """When the host's agent was last heard, 0 when never."""
+
 
 class NoSenses:
     """Senses that see nothing."""
@@ -53,6 +57,10 @@ class NoSenses:
         """No evidence."""
         return ()
 
+    def heard_at(self, host_id: int) -> float:
+        """Nothing was heard."""
+        return 0.0
+
 
 class Work:
     """One event's draft; ``now`` is in epoch seconds."""
@@ -64,15 +72,17 @@ class Work:
         epoch: int,
         settings: Settings,
         actor: Actor = HOLDFAST,
-        restarting: dict[int, int] | None = None,
+        restarting: MutableMapping[int, int] | None = None,
         senses: Senses | None = None,
     ) -> None:
         self.senses: Senses = senses or NoSenses()
         self.executions: Mapping[int, Sequence[HookExecution]] = {}
         """The hooks' logs, as committed."""
         self.draft = draft
-        self.restarting: dict[int, int] = {} if restarting is None else restarting
+        self.restarting: MutableMapping[int, int] = {} if restarting is None else restarting
         """Which open failover restarts a VM (an index: always checked against the failover itself)."""
+        self.strays: Set[int] = frozenset()
+        """VMs that may still run on a host which does not list them any more, as committed."""
         self.now = now
         self.epoch = epoch
         self.settings = settings
@@ -94,6 +104,12 @@ class Work:
     def find(self, kind: type[T], oid: int) -> T | None:
         """The object, or None."""
         return self.draft.find(kind, oid)
+
+    def strays_of(self, host_id: int) -> list[Vm]:
+        """VMs that the host does not list any more (being removed, or PENDING again), but that may still run there."""
+        staged = {vm.oid for vm in self.draft.staged_anywhere(Vm) if vm.position not in PLACED}
+        found = (self.draft.find(Vm, vm_id) for vm_id in sorted(self.strays | staged))
+        return [vm for vm in found if vm is not None and host_id in vm.may_run_on]
 
     def plan(
         self,

@@ -45,6 +45,8 @@ class Watch:
     """What is known about one host.  Times are those of the controller's clock."""
 
     seen_at: float
+    beat_at: float = 0.0
+    """When its last beacon arrived; ``seen_at`` may be later, when the controller itself was asleep."""
     boot_id: str = ""
     heard: bool = False
     verdict: Verdict = Verdict.ALIVE
@@ -71,6 +73,8 @@ class Detector:
         self.patience = patience
         self.watches: dict[int, Watch] = {}
         self._line: OrderedDict[int, float] = OrderedDict()
+        self._expected: set[int] = set()
+        """Hosts that were heard and whose silence would need an explanation."""
         self._lost: set[int] = set()
         self._looked_at = 0.0
 
@@ -79,17 +83,28 @@ class Detector:
         if host_id not in self.watches:
             self.watches[host_id] = Watch(seen_at=now, boot_id=boot_id, heard=bool(boot_id))
             self._line[host_id] = now
+            if boot_id:
+                self._expected.add(host_id)
+
+    def lost(self, host_id: int, boot_id: str) -> None:
+        """The host was lost before the controller started, and is not explained yet."""
+        if boot_id and host_id not in self.watches:
+            self.watches[host_id] = Watch(seen_at=0.0, boot_id=boot_id, heard=True, verdict=Verdict.DEAD)
+            self._expected.add(host_id)
+            self._lost.add(host_id)
 
     def forget(self, host_id: int) -> None:
         """The host was deleted or taken offline."""
         self.watches.pop(host_id, None)
         self._line.pop(host_id, None)
+        self._expected.discard(host_id)
         self._lost.discard(host_id)
 
     def beat(self, host_id: int, boot_id: str, vms: tuple[tuple[int, str], ...], now: float) -> Watch:
         """A beacon: the strongest sign of life."""
         watch = self.watches.setdefault(host_id, Watch(seen_at=now))
         watch.seen_at = now
+        watch.beat_at = now
         watch.boot_id = boot_id
         watch.heard = True
         watch.verdict = Verdict.ALIVE
@@ -98,6 +113,7 @@ class Detector:
         watch.explained = False
         self._line[host_id] = now
         self._line.move_to_end(host_id)
+        self._expected.add(host_id)
         self._lost.discard(host_id)
         return watch
 
@@ -119,7 +135,15 @@ class Detector:
         """The host is proven dead or out of service: it no longer counts as lost without explanation."""
         if host_id in self.watches:
             self.watches[host_id].explained = True
+            self._expected.discard(host_id)
             self._lost.discard(host_id)
+
+    def begin(self, now: float) -> None:
+        """The looking begins: what passed before (a long load, say) was nobody's silence."""
+        for host_id in self._line:
+            self.watches[host_id].seen_at = now
+            self._line[host_id] = now
+        self._looked_at = now
 
     def look(self, now: float) -> Look:
         """Who is overdue?  Call it every ``look_every_s``."""
@@ -168,5 +192,4 @@ class Detector:
 
     def is_blind(self) -> bool:
         """Too many hosts are lost at once without explanation: the fault is probably ours."""
-        heard = sum(1 for watch in self.watches.values() if watch.heard and not watch.explained)
-        return len(self._lost) >= 2 and len(self._lost) > self.patience.blind_share * heard
+        return len(self._lost) >= 2 and len(self._lost) > self.patience.blind_share * len(self._expected)

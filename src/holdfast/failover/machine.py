@@ -62,12 +62,23 @@ def witnessed(failover: Failover, evidence: Evidence) -> Failover:
 
 def row_of(failover: Failover, vm_id: int) -> Row | None:
     """The VM's row."""
-    return next((row for row in failover.rows if row.vm_id == vm_id), None)
+    at = _place_of(failover, vm_id)
+    return None if at is None else failover.rows[at]
 
 
 def with_row(failover: Failover, row: Row) -> Failover:
     """The failover with this version of the row."""
-    return replace(failover, rows=tuple(row if old.vm_id == row.vm_id else old for old in failover.rows))
+    at = _place_of(failover, row.vm_id)
+    if at is None:
+        return failover
+    return replace(failover, rows=(*failover.rows[:at], row, *failover.rows[at + 1 :]))
+
+
+def _place_of(failover: Failover, vm_id: int) -> int | None:
+    for at, row in enumerate(failover.rows):
+        if row.vm_id == vm_id:
+            return at
+    return None
 
 
 def can_try_again(row: Row) -> bool:

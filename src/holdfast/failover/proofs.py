@@ -53,7 +53,7 @@ def fence_limit_s(host: Host) -> float:
     """How long an order to fence may take: each device's own limit, and its turn when others use it too."""
     devices = [host.template.get("FENCE_TIMEOUT")] if "FENCE_AGENT" in host.template else []
     devices += [section.get("TIMEOUT", "") for section in host.template.sections("FENCE")]
-    return sum(_TURN_S + (float(limit) if limit.isdigit() else _DEVICE_LIMIT_S) for limit in devices)
+    return sum(_TURN_S + (float(limit) if limit.isdecimal() else _DEVICE_LIMIT_S) for limit in devices)
 
 
 def ways_out(failover: Failover) -> str:

@@ -7,14 +7,17 @@ others are passed on.  A host that is lost while DISABLED wakes the hooks of ERR
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Callable, Sequence
 
 from holdfast.engine.ports import HookOrder
+from holdfast.model.enums import HostState
 from holdfast.model.hook import Hook
 from holdfast.model.host import Host
 from holdfast.model.storage import Image
 from holdfast.model.vm import Vm
 
+LOG = logging.getLogger("holdfast.hooks")
 Subject = Vm | Host | Image
 _RESOURCE: dict[type, str] = {Vm: "VM", Host: "HOST", Image: "IMAGE"}
 
@@ -34,7 +37,12 @@ class Matcher:
         return [HookOrder(hook.oid, self._arguments(hook, after), _remote_host(hook, after)) for hook in woken]
 
     def _arguments(self, hook: Hook, subject: Subject) -> str:
-        return " ".join(self._word(word, subject) for word in hook.template.get("ARGUMENTS").split())
+        """The argument string; empty when it cannot be built: as in OpenNebula the hook runs all the same."""
+        try:
+            return " ".join(self._word(word, subject) for word in hook.template.get("ARGUMENTS").split())
+        except Exception:
+            LOG.exception("hook %d (%s): its arguments cannot be built, it runs without", hook.oid, hook.name)
+            return ""
 
     def _word(self, word: str, subject: Subject) -> str:
         if word == "$TEMPLATE":
@@ -50,7 +58,7 @@ def _names(subject: Subject) -> tuple[str, str]:
     """The names of STATE and LCM_STATE (empty for all but VMs)."""
     if isinstance(subject, Vm):
         return subject.state.name, subject.lcm_state.name
-    if isinstance(subject, Host) and subject.error_since:
+    if isinstance(subject, Host) and subject.error_since and subject.state is not HostState.OFFLINE:
         return "ERROR", ""
     return subject.state.name, ""
 

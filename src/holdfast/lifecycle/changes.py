@@ -14,6 +14,7 @@ from holdfast.lifecycle.facts import Facts
 from holdfast.lifecycle.vocabulary import Change
 from holdfast.model.enums import HistoryAction
 from holdfast.model.vm import History, Vm
+from holdfast.model.vm_states import VmState
 
 Apply = Callable[[Vm, Facts], Vm]
 
@@ -37,7 +38,7 @@ def _open_record(vm: Vm, facts: Facts) -> Vm:
         vm_mad=target.vm_mad,
         tm_mad=target.tm_mad,
         stime=facts.now,
-        action=HistoryAction.MIGRATE if vm.history else HistoryAction.NONE,
+        action=HistoryAction.NONE if vm.state in (VmState.PENDING, VmState.HOLD) else HistoryAction.MIGRATE,
         proof_id=facts.proof_id,
     )
     return replace(vm, history=(*vm.history, record))
@@ -53,6 +54,14 @@ def _copied(action: HistoryAction) -> Apply:
         return replace(vm, history=(*vm.history[:-1], closed, fresh))
 
     return copy_record
+
+
+def _reopen_previous(vm: Vm, facts: Facts) -> Vm:
+    """One more stay on the host of the record before the current one, where a failed move began."""
+    old = vm.history[-2] if len(vm.history) > 1 else vm.history[-1]
+    seq = vm.history[-1].seq + 1
+    again = History(seq, old.hid, old.hostname, old.cid, old.ds_id, old.vm_mad, old.tm_mad, facts.now, pstime=facts.now)
+    return replace(vm, history=(*vm.history, again))
 
 
 def _close_record(vm: Vm, facts: Facts) -> Vm:
@@ -132,6 +141,7 @@ APPLY: dict[Change, Apply] = {
     Change.OPEN_RECORD: _open_record,
     Change.COPY_RECORD: _copied(HistoryAction.NONE),
     Change.COPY_RECORD_RESUME: _copied(HistoryAction.RESUME),
+    Change.REOPEN_PREVIOUS: _reopen_previous,
     Change.CLOSE_RECORD: _close_record,
     Change.CLOSE_RECORD_MOVED: _close_record_moved,
     Change.TAKE_CAPACITY: _engines_work,
@@ -159,7 +169,7 @@ APPLY: dict[Change, Apply] = {
     Change.ACTION_DELETE: _action(HistoryAction.DELETE),
     Change.ACTION_RECREATE: _action(HistoryAction.DELETE_RECREATE),
     Change.ACTION_MONITOR: _action(HistoryAction.MONITOR),
-    Change.CLEAR_ACTION: _action(HistoryAction.NONE),
+    Change.CLEAR_ACTION: lambda vm, facts: _stamp(vm, action=HistoryAction.NONE, uid=-1, gid=-1),
     Change.FORGET_DEPLOY_ID: _flag(deploy_id=""),
     Change.END: _end,
 }

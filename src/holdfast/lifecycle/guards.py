@@ -33,12 +33,22 @@ def _startable(vm: Vm, facts: Facts) -> str | None:
     return _may_run_elsewhere(vm, facts.target.hid)
 
 
+def _movable(vm: Vm, facts: Facts) -> str | None:
+    return _startable(vm, facts) or _may_run_elsewhere(vm, -1)
+
+
 def _startable_here(vm: Vm, facts: Facts) -> str | None:
     return _may_run_elsewhere(vm, vm.hid) or _host_in_touch(vm, facts)
 
 
 def _nowhere(vm: Vm, facts: Facts) -> str | None:
-    return _may_run_elsewhere(vm, -1)
+    if not vm.may_run_on:
+        return None
+    return (
+        f"A domain of VM {vm.oid} may still run on host {', '.join(map(str, vm.may_run_on))}. If it is in touch: "
+        f"onevm recover --retry {vm.oid}, or --delete. If it is lost: fence it or confirm that it is off (onehost "
+        f"failover list, onehost failover confirm ID)."
+    )
 
 
 def _host_in_touch(vm: Vm, facts: Facts) -> str | None:
@@ -61,6 +71,7 @@ def _shutting_softly(vm: Vm, facts: Facts) -> str | None:
 CHECKS: dict[Guard, Callable[[Vm, Facts], str | None]] = {
     Guard.ALWAYS: _always,
     Guard.STARTABLE: _startable,
+    Guard.MOVABLE: _movable,
     Guard.STARTABLE_HERE: _startable_here,
     Guard.NOWHERE: _nowhere,
     Guard.HOST_IN_TOUCH: _host_in_touch,

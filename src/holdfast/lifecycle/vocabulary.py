@@ -9,6 +9,8 @@ class Guard(Enum):
     ALWAYS = auto()
     STARTABLE = auto()
     """No other host than the target may run the VM."""
+    MOVABLE = auto()
+    """No host at all may run the VM, not even the target: its files are about to move."""
     STARTABLE_HERE = auto()
     """No other host than the VM's own may run it, and its host is in touch."""
     NOWHERE = auto()
@@ -27,6 +29,7 @@ class Change(Enum):
     OPEN_RECORD = auto()
     COPY_RECORD = auto()
     COPY_RECORD_RESUME = auto()
+    REOPEN_PREVIOUS = auto()
     CLOSE_RECORD = auto()
     CLOSE_RECORD_MOVED = auto()
     TAKE_CAPACITY = auto()

@@ -89,6 +89,8 @@ class Failover:
     effect_id: int = -1
     """The open fencing effect, -1 when none."""
     next_probe: float = 0.0
+    insisted: bool = False
+    """An operator asked to go on (retry): the brake for many lost hosts does not hold it up again."""
     evidence: tuple[Evidence, ...] = ()
     steps: tuple[Step, ...] = ()
     rows: tuple[Row, ...] = ()

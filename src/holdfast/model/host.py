@@ -42,6 +42,11 @@ class Host:
         return self.state is HostState.MONITORED
 
     @property
+    def in_touch(self) -> bool:
+        """Its agent was heard, and has not fallen silent since."""
+        return not self.error_since and self.state in (HostState.MONITORED, HostState.DISABLED)
+
+    @property
     def free_cpu(self) -> int:
         """Capacity not yet given away, in percent of a core."""
         return self.max_cpu - self.cpu_usage

@@ -7,6 +7,8 @@ Reading text is in :mod:`holdfast.model.template_text`, reading XML in :mod:`hol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
+from sys import intern
 from typing import Union
 
 from holdfast.model.errors import TemplateError
@@ -30,7 +32,9 @@ class Template:
     __slots__ = ("_first", "pairs")
 
     def __init__(self, pairs: Iterable[tuple[str, str | Mapping[str, str]]] = ()) -> None:
-        self.pairs: tuple[tuple[str, Value], ...] = tuple((name.upper(), _value(value)) for name, value in pairs)
+        self.pairs: tuple[tuple[str, Value], ...] = tuple(
+            (intern(name.upper()), _value(value)) for name, value in pairs
+        )
         self._first: dict[str, Value] = {}
         for name, value in self.pairs:
             self._first.setdefault(name, value)
@@ -62,10 +66,13 @@ class Template:
         if not text:
             return default
         try:
-            return convert(text)
-        except ValueError:
-            kind = "a whole number" if convert is int else "a number"
-            raise TemplateError(f'Attribute {name} must be {kind}, it is "{text}".') from None
+            number = convert(text)
+            if isfinite(number):
+                return number
+        except (ValueError, OverflowError):
+            pass
+        kind = "a whole number" if convert is int else "a number"
+        raise TemplateError(f'Attribute {name} must be {kind}, it is "{text}".')
 
     def flag(self, name: str, default: bool = False) -> bool:
         """YES (any case) is true, anything else false."""
@@ -137,7 +144,7 @@ class Template:
 def _value(value: str | Mapping[str, str]) -> Value:
     if isinstance(value, str | Section):
         return value
-    return Section((name.upper(), text) for name, text in value.items())
+    return Section((intern(name.upper()), text) for name, text in value.items())
 
 
 EMPTY = Template()

@@ -39,9 +39,10 @@ def _value(element: etree._Element) -> str | Section:
 
 def cdata(text: str) -> str:
     """``text`` as a CDATA section; control characters that XML cannot carry are dropped."""
+    text = text.translate(_FORBIDDEN)
     if "]]>" in text:
         text = text.replace("]]>", "]]]]><![CDATA[>")
-    return f"<![CDATA[{text.translate(_FORBIDDEN)}]]>"
+    return f"<![CDATA[{text}]]>"
 
 
 def write_xml(template: Template) -> str:

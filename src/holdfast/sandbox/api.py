@@ -7,6 +7,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from xml.parsers.expat import ExpatError
 
 from holdfast.sandbox.errors import RackError
 
@@ -35,7 +36,7 @@ class Api:
         session = self.auth_path.read_text(encoding="utf-8").strip()
         try:
             reply: Any = getattr(self._proxy, method)(session, *args)
-        except (OSError, xmlrpc.client.Error, http.client.HTTPException) as error:
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException, ExpatError) as error:
             raise RackError(f"{method}: the controller at {self.endpoint} does not answer: {error}") from None
         if not reply[0]:
             raise RackError(str(reply[1]))

@@ -71,9 +71,16 @@ def start(rack: Rack) -> Controller:
 def _free_socket(port: int = 0) -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", port))
-    listening.listen(1024)
-    return listening
+    ends = time.monotonic() + STOP_LIMIT_S
+    while True:  # a killed controller's last threads may hold the port for a moment
+        try:
+            listening.bind(("127.0.0.1", port))
+            listening.listen(1024)
+            return listening
+        except OSError:
+            if not port or time.monotonic() > ends:
+                raise
+            time.sleep(0.05)
 
 
 def launch(rack: Rack, listening: socket.socket) -> Controller:
@@ -94,6 +101,7 @@ def launch(rack: Rack, listening: socket.socket) -> Controller:
     api = Api(f"http://127.0.0.1:{port}/RPC2", folder / ".one" / "one_auth")
     _write_state(folder, process.pid, port)
     _wait_ready(process, api, folder)
+    process.returncode = 0  # it is left running on purpose
     return Controller(rack, api, process.pid)
 
 
@@ -197,7 +205,7 @@ def _register_storage(controller: Controller) -> None:
     rack = controller.rack
     if rack.config.storage is Storage.NBD:
         controller.api.call("one.datastore.update", 0, f'NBD_SERVER="{rack.controller_address}:{NBD_PORT}"', 1)
-    path = _folder(rack.directory) / "ledger.raw"
+    path = rack.directory / "ledger.raw"
     make_ledger_image(path, IMAGE_SIZE_MB)
     text = f'NAME="ledger"\nPATH="{path}"\nTYPE="DATABLOCK"\nFORMAT="raw"'
     image_id = controller.api.call("one.image.allocate", text, 1)
@@ -280,7 +288,7 @@ def after_up(rack: Rack) -> list[str]:
         *exports,
         "  onehost list",
         f"  onevm create {sample}     a guest that writes to its disk",
-        "  holdfast sandbox ledger guest1",
+        f"  holdfast sandbox ledger guest1 --dir {rack.directory}",
     ]
 
 

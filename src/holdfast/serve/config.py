@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +12,8 @@ from typing import Any
 from holdfast.model.errors import HoldfastError
 
 DEFAULT_FILE = Path("/etc/holdfast/holdfast.toml")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+ACCELERATORS = ("auto", "kvm", "tcg")
 
 
 class ConfigError(HoldfastError):
@@ -79,23 +82,32 @@ def _converted(path: Path, key: str, value: Any) -> Any:
     types = {item.name: str(item.type) for item in fields(Config)}
     if key not in types:
         raise ConfigError(f"Configuration file {path}: unknown key {key}; known are {', '.join(sorted(types))}.")
+    if types[key] in ("float", "int"):
+        return value  # numbers are checked together with their relations
+    words = value if "tuple" in types[key] and isinstance(value, list) else [value]
+    if not words or not all(isinstance(word, str) for word in words):
+        wanted = "text or a list of texts" if "tuple" in types[key] else "text"
+        raise ConfigError(f"Configuration file {path}: {key} must be {wanted}, it is {value!r}.")
     if "Path" in types[key]:
-        return Path(str(value))
-    if "tuple" in types[key]:
-        return tuple(value) if isinstance(value, list) else (str(value),)
-    return float(value) if types[key] == "float" and isinstance(value, int) else value
+        return Path(value)
+    return tuple(words) if "tuple" in types[key] else value
 
 
 def _checked(config: Config) -> Config:
     for key in ("beacon_period_s", "suspect_after_s", "dead_after_s", "blind_share", "starts_per_host"):
         value = getattr(config, key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise ConfigError(f"{key} must be a positive number, it is {value!r}.")
+    if not isinstance(config.starts_per_host, int):
+        raise ConfigError(f"starts_per_host must be a whole number, it is {config.starts_per_host}.")
     if not config.beacon_period_s < config.suspect_after_s < config.dead_after_s:
         raise ConfigError(
             "beacon_period_s < suspect_after_s < dead_after_s must hold, they are "
             f"{config.beacon_period_s}, {config.suspect_after_s}, {config.dead_after_s}."
         )
+    for key, known in (("log_level", LOG_LEVELS), ("accelerator", ACCELERATORS)):
+        if getattr(config, key) not in known:
+            raise ConfigError(f'{key} is "{getattr(config, key)}", it must be one of {", ".join(known)}.')
     for address in (*config.listen, *config.beacons):
         if inherited_descriptor(address) is None:
             split_address(address)

@@ -47,6 +47,7 @@ class Controller:
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._refused_since = 0.0
+        self._looked_at = 0.0
 
     @property
     def state(self) -> State:
@@ -73,44 +74,52 @@ class Controller:
         for event in self.engine.senses.hear(report, self._clock()):
             self._put(event, None)
 
+    def rival(self, host_id: int) -> None:
+        """An earlier boot of the host is heard again: two agents claim to be it."""
+        self.engine.senses.rival(host_id, self._clock())
+
     def _put(self, event: Event, answer: Answer | None) -> None:
         self._pending.append((event, answer))
         self._wake.set()
 
     async def run(self) -> None:
         """Works until cancelled."""
-        look_every_s = self.engine.settings.patience.look_every_s
-        looked_at = 0.0
+        self.engine.senses.begin(self._clock())
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience_s(looked_at + look_every_s)):
+                async with asyncio.timeout(self._patience_s()):
                     await self._wake.wait()
-            now = self._clock()
-            if now - looked_at >= look_every_s:
-                looked_at = now
-                self._look(now)
-            for event in self.engine.due(now):
-                self._pending.append((event, None))
             await self._work()
 
-    def _patience_s(self, look_at: float) -> float:
+    def _patience_s(self) -> float:
+        look_at = self._looked_at + self.engine.settings.patience.look_every_s
         due = self.engine.timers.next_at()
         until = look_at if due is None else min(look_at, due)
         return max(0.001, until - self._clock())
 
-    def _look(self, now: float) -> None:
+    def _mind_the_time(self) -> None:
+        """What the passing of time brings comes first in the next batch, however many callers wait."""
+        now = self._clock()
+        brought = self.engine.due(now)
+        if now - self._looked_at >= self.engine.settings.patience.look_every_s:
+            self._looked_at = now
+            brought += self._look(now)
+        self._pending[:0] = [(event, None) for event in brought]
+
+    def _look(self, now: float) -> list[Event]:
         events, suspects = self.engine.senses.look(now)
-        for event in events:
-            self._pending.append((event, None))
         if suspects:
             self._on_suspects(suspects)
+        return events
 
     async def _work(self) -> None:
+        self._mind_the_time()
         while self._pending:
             self._wake.clear()
             taken, self._pending = self._pending[:BATCH_LIMIT], self._pending[BATCH_LIMIT:]
             if not await self._handle(taken):
                 return
+            self._mind_the_time()
         self._wake.clear()
 
     async def _handle(self, taken: list[Pending]) -> bool:
@@ -136,7 +145,8 @@ class Controller:
     def _give_up(self, one: Pending) -> bool:
         """An event that the engine cannot handle is a bug: its caller is told, the others go on."""
         event, answer = one
-        LOG.exception("cannot handle %r", event)
+        command = type(event.command).__name__ if isinstance(event, Called) else ""
+        LOG.exception("cannot handle %s %s", type(event).__name__, command)
         if answer is not None and not answer.done():
             answer.set_exception(HoldfastError("Internal error: see the controller's log."))
         return True

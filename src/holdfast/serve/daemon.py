@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
-import time
+import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from holdfast.api.views import render_host, render_image, render_vm
 from holdfast.drivers.fence.driver import FenceDriver
 from holdfast.drivers.im.heartbeats import HeartbeatWatch
 from holdfast.drivers.im.link import BeaconLink
-from holdfast.drivers.images import ImageDriver
+from holdfast.drivers.images import PROTECTED, ImageDriver
 from holdfast.drivers.tm.driver import TmDriver
 from holdfast.drivers.vmm.dummy import DummyDriver
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
@@ -31,13 +32,22 @@ from holdfast.hooks.driver import HookDriver
 from holdfast.hooks.match import Matcher, Subject
 from holdfast.model.beacon import host_key
 from holdfast.model.enums import EffectKind
+from holdfast.model.failover import Failover
 from holdfast.model.host import Host
 from holdfast.model.vm import Vm
-from holdfast.serve.bootstrap import credentials, first_objects, master_key, prepare_directories
-from holdfast.serve.config import Config, split_address
+from holdfast.serve.bootstrap import (
+    credentials,
+    first_objects,
+    installation_id,
+    loading,
+    master_key,
+    prepare_directories,
+)
+from holdfast.serve.clock import SteadyClock
+from holdfast.serve.config import Config
 from holdfast.serve.controller import Controller
 from holdfast.serve.dispatch import Dispatcher, chooser
-from holdfast.serve.sockets import Inherited, listening_socket, tell_supervisor
+from holdfast.serve.sockets import Inherited, beacon_socket, listening_socket, tell_supervisor
 from holdfast.serve.watch import DummyMonitor, HostWatch
 from holdfast.store.sqlite import SqliteStore
 
@@ -56,14 +66,19 @@ class Daemon:
         prepare_directories(config.var, config.datastores_path)
         self._user, self._password = credentials(config.auth_path)
         self._master = master_key(config.var / "agent_master.key")
+        self._clock = SteadyClock()
         self._store = SqliteStore(config.var / "holdfast.db")
-        first_objects(self._store, self._user, self._password, config.datastores_path)
-        self.engine = Engine(self._store, self._settings(), Matcher(self._render), time.time())
-        self.controller = Controller(self.engine, self._published, self._suspected)
-        self._link = BeaconLink(self._key_of, self.controller.hear)
+        with loading():
+            self.engine = Engine(self._store, self._settings(), Matcher(self._render), self._clock())
+        first_objects(self.engine, self._user, self._password, config.datastores_path)
+        self.controller = Controller(self.engine, self._published, self._suspected, self._clock)
+        self._link = BeaconLink(self._key_of, self.controller.hear, on_rival=self.controller.rival)
         heartbeats = HeartbeatWatch(config.heartbeats_path, self._key_of, HEARTBEAT_WINDOW_S)
-        self._watch = HostWatch(self.engine.state, self.engine.senses, self.controller.report, heartbeats, self._link)
+        self._watch = HostWatch(
+            self.engine.state, self.engine.senses, self.controller.report, heartbeats, self._link, self._clock
+        )
         self._dispatcher: Dispatcher | None = None
+        self._logged_steps = {oid: len(failover.steps) for oid, failover in self.engine.state.failovers.items()}
 
     def _settings(self) -> Settings:
         config = self._config
@@ -73,7 +88,7 @@ class Daemon:
             dead_after_s=config.dead_after_s,
             blind_share=config.blind_share,
         )
-        return Settings(str(config.datastores_path), str(config.var), patience)
+        return Settings(str(config.datastores_path), installation_id(self._master), patience)
 
     def _render(self, subject: Subject) -> str:
         """An object's XML, as hooks receive it."""
@@ -89,6 +104,15 @@ class Daemon:
         assert self._dispatcher is not None, "set before the controller runs"
         self._watch.take(batch)
         self._dispatcher.take(batch)
+        self._log_failovers(batch)
+
+    def _log_failovers(self, batch: Batch) -> None:
+        """Every step of every failover is a line of the log."""
+        for stored in batch.changes.puts:
+            if isinstance(stored, Failover):
+                for step in stored.steps[self._logged_steps.get(stored.oid, 0) :]:
+                    LOG.info("failover %d of host %s: %s: %s", stored.oid, stored.hostname, step.state.name, step.text)
+                self._logged_steps[stored.oid] = len(stored.steps)
 
     def _suspected(self, host_ids: Sequence[int]) -> None:
         self._watch.investigate(host_ids)
@@ -97,16 +121,17 @@ class Daemon:
         config = self._config
         vms_path = config.var / "vms"
         hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
-        libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor)
+        libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}
         by_kind: dict[EffectKind, Driver] = {
-            **dict.fromkeys(_TM_KINDS, TmDriver(config.datastores_path, vms_path)),
-            **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path)),
-            **dict.fromkeys(_FENCE_KINDS, FenceDriver()),
-            EffectKind.HOOK: HookDriver(config.var / "remotes" / "hooks", environment),
+            **dict.fromkeys(_TM_KINDS, TmDriver(config.datastores_path, vms_path, clock=self._clock)),
+            **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path, self._clock, (*PROTECTED, config.var))),
+            **dict.fromkeys(_FENCE_KINDS, FenceDriver(clock=self._clock, contradiction=self._watch.still_beats)),
+            EffectKind.HOOK: HookDriver(config.var / "remotes" / "hooks", environment, self._clock),
         }
-        driver_of = chooser(by_kind, {"dummy": DummyDriver()}, libvirt)
-        return Dispatcher(self.engine.state, driver_of, self.controller.report, config.starts_per_host)
+        driver_of = chooser(by_kind, {"dummy": DummyDriver(clock=self._clock)}, libvirt)
+        report, paced = self.controller.report, config.starts_per_host
+        return Dispatcher(self.engine.state, driver_of, report, paced, self._clock)
 
     def _log_path(self) -> Path:
         path = self._config.var / "log"
@@ -121,46 +146,49 @@ class Daemon:
         async with AsyncExitStack() as stack:
             stack.callback(self._store.close)
             stack.callback(self.controller.close)
-            endpoint = await self._serve(stack)
+            listening = self._sockets.api or [listening_socket(address) for address in self._config.listen]
+            endpoint = _endpoint(listening[0])
+            tasks = self._work(stack, endpoint)
+            server = Server(make_app(self.controller, ApiSettings(endpoint=endpoint)), sockets=listening)
+            await server.start()
+            stack.push_async_callback(server.stop)
             LOG.info("ready: API at %s, credentials in %s", endpoint, self._config.auth_path)
             tell_supervisor("READY=1")
-            await self._until(stop, stack)
+            await _first_of(stop, tasks)
             tell_supervisor("STOPPING=1")
             LOG.info("stopping")
 
-    async def _serve(self, stack: AsyncExitStack) -> str:
-        listening = self._sockets.api or [listening_socket(address) for address in self._config.listen]
-        host, port = listening[0].getsockname()[:2]
-        endpoint = f"http://{host}:{port}/RPC2"
-        server = Server(make_app(self.controller, ApiSettings(endpoint=endpoint)), sockets=listening)
-        await server.start()
-        stack.push_async_callback(server.stop)
+    def _work(self, stack: AsyncExitStack, endpoint: str) -> set[asyncio.Task[None]]:
+        """Begins everything but the API, which ends first, so that calls under way are still answered."""
         self._dispatcher = self._drivers(endpoint)
         stack.push_async_callback(self._dispatcher.close)
         stack.push_async_callback(self._watch.close)
-        for sock in self._sockets.beacons:
-            self._link.listen(sock)
-        where: tuple[str, ...] = () if self._sockets.beacons else self._config.beacons
-        for text in where:
-            self._link.listen(split_address(text))
         stack.callback(self._link.close)
-        return endpoint
-
-    async def _until(self, stop: asyncio.Event, stack: AsyncExitStack) -> None:
-        assert self._dispatcher is not None
+        for sock in self._sockets.beacons or [beacon_socket(address) for address in self._config.beacons]:
+            self._link.listen(sock)
         self._watch.begin()
-        self.engine.handle_batch([Resumed()], time.time())
+        self.engine.handle_batch([Resumed()], self._clock())
         self._dispatcher.reconcile(self.engine.open_effects())
         dummies = DummyMonitor(self.engine.state, self.controller.hear, self._config.beacon_period_s)
         tasks = {asyncio.create_task(self.controller.run()), asyncio.create_task(dummies.run())}
         for task in tasks:
             stack.callback(task.cancel)
-        waiting = asyncio.create_task(stop.wait())
-        await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        for task in tasks:
-            if task.done():
-                task.result()
+        return tasks
+
+
+def _endpoint(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/RPC2" if ":" in host else f"http://{host}:{port}/RPC2"
+
+
+async def _first_of(stop: asyncio.Event, tasks: set[asyncio.Task[None]]) -> None:
+    """Returns when it is time to stop; raises what ended a task that should never end."""
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 HEARTBEAT_WINDOW_S = 1.2
@@ -169,5 +197,7 @@ HEARTBEAT_WINDOW_S = 1.2
 
 def serve(config: Config, sockets: Inherited) -> None:
     """Runs a controller in this process."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a storm of fencing and hooks needs many
     logging.basicConfig(level=config.log_level, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     asyncio.run(Daemon(config, sockets).run())

@@ -1,13 +1,14 @@
 """Takes committed effects to their drivers and brings the answers back as events.
 
 Starts are paced per destination host.  After a restart every open effect is *reconciled*: the driver looks at the world
-first and does only what is not done.  When the engine supersedes an effect, its task is cancelled.
+first and does only what is not done.  When the engine supersedes or expires an effect, its task is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from holdfast.engine.engine import Batch
@@ -15,31 +16,46 @@ from holdfast.engine.events import Answered, Event
 from holdfast.engine.ports import Driver, Order
 from holdfast.engine.state import State
 from holdfast.model.effect import Answer, Effect
-from holdfast.model.enums import EffectKind, EffectState
+from holdfast.model.enums import EffectKind
 
 LOG = logging.getLogger("holdfast.dispatch")
 _VM_KINDS = frozenset(kind for kind in EffectKind if kind.value.startswith(("tm.", "vmm.")))
 _IMAGE_KINDS = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
 DriverOf = Callable[[Order], Driver]
+AT_ONCE = {
+    EffectKind.HOOK: 16,
+    EffectKind.FENCE_STATUS: 64,
+    EffectKind.FENCE_OFF: 64,
+    **dict.fromkeys((EffectKind.TM_PROLOG, EffectKind.TM_EPILOG, EffectKind.TM_DELETE), 32),
+    **dict.fromkeys(_IMAGE_KINDS, 8),
+}
+"""How many effects of a kind are carried out at once: each may cost a process and several descriptors."""
 
 
 class Dispatcher:
     """Runs one task for each open effect; ``driver_of`` chooses the driver by effect and host."""
 
     def __init__(
-        self, state: State, driver_of: DriverOf, report: Callable[[Event], None], starts_per_host: int
+        self,
+        state: State,
+        driver_of: DriverOf,
+        report: Callable[[Event], None],
+        starts_per_host: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._state = state
         self._driver_of = driver_of
         self._report = report
         self._starts_per_host = starts_per_host
         self._pace: dict[int, asyncio.Semaphore] = {}
+        self._turns = {kind: asyncio.Semaphore(limit) for kind, limit in AT_ONCE.items()}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def take(self, batch: Batch) -> None:
-        """Hands out the batch's effects, and cancels those that it superseded."""
+        """Hands out the batch's effects, and cancels those that it closed without their driver: superseded, expired."""
         for stored in batch.changes.puts:
-            if isinstance(stored, Effect) and stored.state is EffectState.SUPERSEDED:
+            if isinstance(stored, Effect) and not stored.state.is_open:
                 task = self._tasks.pop(stored.oid, None)
                 if task is not None:
                     task.cancel()
@@ -72,10 +88,23 @@ class Dispatcher:
             found = await driver.probe(order)
             if found is not None:
                 return found
-        if order.effect.kind is not EffectKind.VMM_DEPLOY:
+        turn = self._turn_of(order.effect)
+        if turn is None:
             return await driver.run(order)
-        async with self._pace.setdefault(order.effect.host_id, asyncio.Semaphore(self._starts_per_host)):
+        try:
+            async with asyncio.timeout(order.effect.deadline - self._clock()):
+                await turn.acquire()
+        except TimeoutError:
+            return Answer(False, f"{order.effect.kind.value}: never sent, too many others were before it")
+        try:
             return await driver.run(order)
+        finally:
+            turn.release()
+
+    def _turn_of(self, effect: Effect) -> asyncio.Semaphore | None:
+        if effect.kind is EffectKind.VMM_DEPLOY:
+            return self._pace.setdefault(effect.host_id, asyncio.Semaphore(self._starts_per_host))
+        return self._turns.get(effect.kind)
 
     def _order(self, effect: Effect) -> Order:
         state, kind = self._state, effect.kind

@@ -9,7 +9,7 @@ import os
 import socket
 from dataclasses import dataclass, field
 
-from holdfast.serve.config import inherited_descriptor, split_address
+from holdfast.serve.config import ConfigError, inherited_descriptor, split_address
 
 _FIRST = 3
 
@@ -37,17 +37,53 @@ def inherited() -> Inherited:
 
 
 def listening_socket(address: str) -> socket.socket:
-    """A socket that listens at ``ip:port``, or the inherited one written ``fd://n``; raises OSError saying which."""
-    descriptor = inherited_descriptor(address)
-    if descriptor is not None:
-        return socket.socket(fileno=descriptor)
+    """A socket that listens at ``ip:port``, or the inherited one written ``fd://n``; raises ConfigError."""
+    found = _inherited(address, socket.SOCK_STREAM)
+    if found is not None:
+        return found
     host, port = split_address(address)
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
-        )
+        return socket.create_server((host, port), family=_family(host), backlog=1024)
     except OSError as error:
-        raise OSError(error.errno, f"Cannot listen on {address}: {error.strerror}") from error
+        raise ConfigError(f"Cannot listen on {address}: {_reason(error)}.") from error
+
+
+def beacon_socket(address: str) -> socket.socket:
+    """A UDP socket bound to ``ip:port``, or the inherited one written ``fd://n``; raises ConfigError."""
+    found = _inherited(address, socket.SOCK_DGRAM)
+    if found is not None:
+        return found
+    host, port = split_address(address)
+    sock = socket.socket(_family(host), socket.SOCK_DGRAM)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise ConfigError(f"Cannot receive beacons on {address}: {_reason(error)}.") from error
+    return sock
+
+
+def _reason(error: OSError) -> str:
+    """The system's words; those of :mod:`socket` repeat the address."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _inherited(address: str, kind: socket.SocketKind) -> socket.socket | None:
+    descriptor = inherited_descriptor(address)
+    if descriptor is None:
+        return None
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise ConfigError(f"Cannot use {address}: no socket was handed over there.") from error
+    if sock.type != kind:
+        sock.detach()
+        raise ConfigError(f"Cannot use {address}: a socket of type {kind.name} is needed there.")
+    return sock
 
 
 def tell_supervisor(state: str) -> None:

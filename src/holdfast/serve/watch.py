@@ -108,6 +108,14 @@ class HostWatch:
     async def _read(self, host_id: int) -> None:
         self._senses.detector.heartbeat_read(host_id, await self._heartbeats.observe(host_id))
 
+    async def still_beats(self, host_id: int) -> str:
+        """What speaks against the host being off: a heartbeat that was seen to move is looked at once more."""
+        watch = self._senses.detector.watches.get(host_id)
+        if watch is None or watch.heartbeat != "advancing":
+            return ""
+        await self._read(host_id)
+        return "its heartbeat on the shared datastore moves on" if watch.heartbeat == "advancing" else ""
+
     async def close(self) -> None:
         """Lets all hosts go."""
         for task in list(self._under_way.values()):

@@ -17,6 +17,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum, IntEnum
 from functools import cache
 from operator import attrgetter
+from sys import intern
 from typing import Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from holdfast.model.errors import StoreError
@@ -149,4 +150,8 @@ def _member_reader(kind: type[Enum]) -> Convert:
 
 
 def _read_template(written: Any) -> Template:
-    return Template([(name, value if isinstance(value, str) else Section(value)) for name, value in written])
+    return Template([(name, value if isinstance(value, str) else _section(value)) for name, value in written])
+
+
+def _section(written: Mapping[str, str]) -> Section:
+    return Section({intern(name): text for name, text in written.items()})

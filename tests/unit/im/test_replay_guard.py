@@ -48,8 +48,17 @@ def test_the_late_word_of_an_earlier_boot_never_counts_again() -> None:
     guard = ReplayGuard(SESSION)
     guard.judge(beacon(1_000))
     guard.judge(beacon(2_000, boot="boot-b"))
-    assert guard.judge(beacon(3_000)) is Freshness.EARLIER_BOOT
+    assert guard.judge(beacon(1_000)) is Freshness.EARLIER_BOOT
     assert guard.judge(beacon(2_001, boot="boot-b")) is Freshness.COUNTS
+
+
+def test_an_earlier_boot_that_goes_on_speaking_is_a_rival_and_its_replayed_words_are_not() -> None:
+    guard = ReplayGuard(SESSION)
+    guard.judge(beacon(1_000))
+    guard.judge(beacon(2_000, boot="boot-b"))
+    assert guard.judge(beacon(1_001)) is Freshness.RIVAL
+    assert guard.judge(beacon(1_001)) is Freshness.EARLIER_BOOT
+    assert guard.judge(beacon(1_002)) is Freshness.RIVAL
 
 
 def test_the_floor_is_what_the_sender_must_exceed() -> None:

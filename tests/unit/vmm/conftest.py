@@ -1,7 +1,8 @@
-"""A libvirtd for the tests of a module, and one that a single test may ill-treat."""
+"""A libvirtd for the tests of a module, another one, and one that a single test may ill-treat."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,21 +12,29 @@ from tests.unit.vmm.session_daemon import SessionDaemon
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionDaemon]:
+def daemon() -> Iterator[SessionDaemon]:
     """Runs during the whole module."""
-    yield from _running(tmp_path_factory.mktemp("d") / "h1", 1)
+    yield from _running(1)
+
+
+@pytest.fixture(scope="module")
+def second_daemon() -> Iterator[SessionDaemon]:
+    """Another host with the same storage."""
+    yield from _running(2)
 
 
 @pytest.fixture
-def fragile_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionDaemon]:
+def fragile_daemon() -> Iterator[SessionDaemon]:
     """Runs during one test."""
-    yield from _running(tmp_path_factory.mktemp("f") / "h2", 2)
+    yield from _running(3)
 
 
-def _running(directory: Path, number: int) -> Iterator[SessionDaemon]:
-    daemon = SessionDaemon(directory, number)
-    try:
-        daemon.start()
-        yield daemon
-    finally:
-        daemon.stop()
+def _running(number: int) -> Iterator[SessionDaemon]:
+    # Not in pytest's directory: with its long name the path of a guest's socket would exceed the 107 bytes there are.
+    with tempfile.TemporaryDirectory(prefix="hf", ignore_cleanup_errors=True) as directory:
+        daemon = SessionDaemon(Path(directory), number)
+        try:
+            daemon.start()
+            yield daemon
+        finally:
+            daemon.stop()

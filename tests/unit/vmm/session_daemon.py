@@ -21,7 +21,7 @@ class SessionDaemon:
         self.socket = directory / "run/libvirt/libvirt-sock"
         self._config = directory / "config/libvirt/libvirtd.conf"
         self._process: subprocess.Popen[bytes] | None = None
-        (directory / "run").mkdir(mode=0o700, parents=True)
+        (directory / "run").mkdir(mode=0o700)
         self._config.parent.mkdir(parents=True)
         self._config.write_text(
             f'host_uuid = "00000000-0000-4000-8000-{number:012d}"\n'
@@ -91,7 +91,7 @@ class SessionDaemon:
     def guest_pids(self) -> list[int]:
         """The QEMU processes that this daemon started."""
         pids = []
-        for file in self.directory.glob("run/libvirt/qemu/run/*.pid"):
+        for file in self.directory.glob("run/libvirt/qemu/run/one-*.pid"):
             with contextlib.suppress(ValueError, OSError):
                 pid = int(file.read_text())
                 if str(self.directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():

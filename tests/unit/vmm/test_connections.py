@@ -182,7 +182,7 @@ def test_while_one_call_hangs_no_other_is_sent_over_its_line(fragile_daemon: Ses
             with pytest.raises(OutcomeUnknown, match="did not answer in time"):
                 await connections.call(1, create(504), 0.3)
             started = time.monotonic()
-            with pytest.raises(NotSent, match="no further connection"):
+            with pytest.raises(NotSent, match=r"cannot be reached|no further connection"):
                 await connections.domains(1, 30)
             assert time.monotonic() - started < 15, "it must not wait longer than keepalive does"
             fragile_daemon.thaw()

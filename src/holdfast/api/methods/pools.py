@@ -22,19 +22,19 @@ def _pool(root: str, fragments: Sequence[bytes]) -> Result:
 
 
 async def _hosts(call: Call) -> Result:
-    return _pool("HOST_POOL", await call.views.hosts.many(newest_first(call.state.hosts)))
+    return _pool("HOST_POOL", await call.views.hosts.many(list(newest_first(call.state.hosts))))
 
 
 async def _datastores(call: Call) -> Result:
-    return _pool("DATASTORE_POOL", await call.views.datastores.many(newest_first(call.state.datastores)))
+    return _pool("DATASTORE_POOL", await call.views.datastores.many(list(newest_first(call.state.datastores))))
 
 
 async def _hooks(call: Call) -> Result:
-    return _pool("HOOK_POOL", await call.views.hooks.many(newest_first(call.state.hooks)))
+    return _pool("HOOK_POOL", await call.views.hooks.many(list(newest_first(call.state.hooks))))
 
 
 async def _failovers(call: Call) -> Result:
-    return _pool("FAILOVER_POOL", await call.views.failovers(newest_first(call.state.failovers)))
+    return _pool("FAILOVER_POOL", await call.views.failovers(list(newest_first(call.state.failovers))))
 
 
 async def _images(call: Call, flag: int, start: int, end: int) -> Result:
@@ -74,12 +74,12 @@ async def _vm_set(call: Call, ids: str, extended: bool) -> Result:
 
 
 async def _vms_monitoring(call: Call, flag: int, seconds: int) -> Result:
-    vms = owned_by(newest_first(call.state.vms), call.actor, flag)
-    return _pool("MONITORING_DATA", await call.views.vm_records.many(reversed(vms)))
+    vms = list(owned_by(call.state.vms.values(), call.actor, flag))
+    return _pool("MONITORING_DATA", await call.views.vm_records.many(vms))
 
 
 async def _hosts_monitoring(call: Call, seconds: int) -> Result:
-    return _pool("MONITORING_DATA", await call.views.host_records.many(reversed(newest_first(call.state.hosts))))
+    return _pool("MONITORING_DATA", await call.views.host_records.many(list(call.state.hosts.values())))
 
 
 async def _hook_log(call: Call, min_ts: int, max_ts: int, hook_id: int, rc: int) -> Result:

@@ -8,7 +8,7 @@ from holdfast.api.ports import Controller
 from holdfast.api.views import failover, hook, host, storage, vm
 from holdfast.api.views.fragments import Fragments
 from holdfast.api.views.markup import embedded
-from holdfast.model.failover import Failover
+from holdfast.model.failover import Failover, Proof
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm import Vm
 
@@ -61,4 +61,7 @@ class Views:
 
     def _failover(self, stored: Failover) -> str:
         state = self._controller.state
-        return failover.full(stored, failover.proofs_of(stored, state.proofs.values()), state.hosts)
+        found = {proof.oid: proof for proof in state.matching(Proof, stored.oid)}
+        if stored.proof_id in state.proofs:
+            found[stored.proof_id] = state.proofs[stored.proof_id]
+        return failover.full(stored, failover.proofs_of(stored, found.values()), state.hosts)

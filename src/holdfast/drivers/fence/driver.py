@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from holdfast.drivers.fence.agent import FenceAgents
 from holdfast.drivers.fence.levels import fence_host, probe_host
@@ -19,9 +19,16 @@ from holdfast.model.host import Host
 class FenceDriver:
     """The driver of FENCE_STATUS and FENCE_OFF."""
 
-    def __init__(self, agents: FenceAgents | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        agents: FenceAgents | None = None,
+        clock: Callable[[], float] = time.time,
+        contradiction: Callable[[int], Awaitable[str]] | None = None,
+    ) -> None:
+        """``contradiction`` says what speaks against a host being off (its heartbeat moves on), or nothing."""
         self._agents = agents or FenceAgents()
         self._clock = clock
+        self._contradiction = contradiction
 
     async def run(self, order: Order) -> Answer:
         """Reads or switches, within the effect's deadline."""
@@ -36,7 +43,8 @@ class FenceDriver:
         left_s = max(0.1, order.effect.deadline - self._clock())
         try:
             async with asyncio.timeout(left_s):
-                return await self._carry_out(order.effect.kind, topology)
+                answer = await self._carry_out(order.effect.kind, topology)
+                return await self._unless_contradicted(order.host, order.effect.kind, answer)
         except TimeoutError:
             return Answer(False, f"The fence device gave no answer within {left_s:.0f} s.", certain=False)
 
@@ -48,6 +56,16 @@ class FenceDriver:
         if kind is EffectKind.FENCE_OFF:
             return _answer(await fence_host(self._agents, topology))
         return await self._reading(topology)
+
+    async def _unless_contradicted(self, host: Host, kind: EffectKind, answer: Answer) -> Answer:
+        """A device that says off while the host goes on writing lies, or is the device of another host."""
+        fenced = kind is EffectKind.FENCE_OFF
+        is_off = answer.ok and (fenced or answer.values.get("POWER") == "OFF")
+        said = await self._contradiction(host.oid) if is_off and self._contradiction is not None else ""
+        if not said:
+            return answer
+        text = f"The fence device says that {host.name} is off, but {said}: do not believe this device."
+        return Answer(not fenced, text, values={**answer.values, "POWER": "NOT_OFF"})
 
     async def _reading(self, topology: Topology) -> Answer:
         """Two readings must agree before power that is off counts as proof."""

@@ -25,11 +25,12 @@ async def fence_host(agents: FenceAgents, topology: Topology) -> FenceReport:
 
 
 async def probe_host(agents: FenceAgents, topology: Topology) -> FenceReport:
-    """Asks without switching anything; ok if all devices of some level say off."""
+    """Asks without switching anything; ok if all devices of some level say off, and none asked before says on."""
     reports: list[FenceReport] = []
     for level in topology.levels:
-        reports.append(_joined([await _probe(agents, device, level.index) for device in level.devices]))
-        if reports[-1].ok:
+        readings = [await _probe(agents, device, level.index) for device in level.devices]
+        reports.append(_joined(readings))
+        if reports[-1].ok or any(reading.outcome is OUTCOME_OF_STATE[PowerState.ON] for reading in readings):
             break
     return _summary(reports)
 

@@ -24,14 +24,19 @@ _SO_RCVBUFFORCE = 33  # Linux; the socket module does not name it
 
 
 class BeaconLink:
-    """Listens for beacons; `key_of` knows each host's key (None: no such host), `on_beacon` takes what counts."""
+    """Listens for beacons; `key_of` knows each host's key (None: no such host), `on_beacon` takes what counts.
+
+    `on_rival` is told of hosts for which two agents speak: one of them with a boot id that another has followed.
+    """
 
     def __init__(
         self,
         key_of: Callable[[int], bytes | None],
         on_beacon: Callable[[BeaconReport], None],
         nonce: str | None = None,
+        on_rival: Callable[[int], None] | None = None,
     ) -> None:
+        self._on_rival = on_rival
         self._key_of = key_of
         self._on_beacon = on_beacon
         self._guard = ReplayGuard(nonce or secrets.token_hex(16))
@@ -90,6 +95,9 @@ class BeaconLink:
         self._counts[freshness.value] += 1
         if freshness is Freshness.COUNTS:
             self._on_beacon(_report(beacon, sender))
+        elif freshness is Freshness.RIVAL:
+            if self._on_rival is not None:
+                self._on_rival(beacon.host_id)
         elif freshness is not Freshness.EARLIER_BOOT:
             self._answer(receiver, beacon, sender)
 

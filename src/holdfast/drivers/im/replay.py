@@ -24,6 +24,8 @@ class Freshness(StrEnum):
     OTHER_SESSION = "other session"
     REPLAYED = "replayed"
     EARLIER_BOOT = "earlier boot"
+    RIVAL = "rival"
+    """An earlier boot that still speaks: its sequence goes on, so it is no replay."""
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class _Spoken:
     boot_id: str
     highest: dict[int, int] = field(default_factory=dict)
     earlier: deque[str] = field(default_factory=lambda: deque(maxlen=_EARLIER_BOOTS))
+    last_words: dict[str, int] = field(default_factory=dict)
 
 
 class ReplayGuard:
@@ -52,14 +55,24 @@ class ReplayGuard:
             spoken = self._hosts[beacon.host_id] = _Spoken(body.boot_id)
         elif spoken.boot_id != body.boot_id:
             if body.boot_id in spoken.earlier:
-                return Freshness.EARLIER_BOOT
+                return self._of_earlier_boot(spoken, body.boot_id, beacon.seq)
+            if len(spoken.earlier) == spoken.earlier.maxlen:
+                spoken.last_words.pop(spoken.earlier[0], None)
             spoken.earlier.append(spoken.boot_id)
+            spoken.last_words[spoken.boot_id] = max(spoken.highest.values(), default=-1)
             spoken.boot_id = body.boot_id
             spoken.highest.clear()
         if beacon.seq <= spoken.highest.get(beacon.path, -1):
             return Freshness.REPLAYED
         spoken.highest[beacon.path] = beacon.seq
         return Freshness.COUNTS
+
+    @staticmethod
+    def _of_earlier_boot(spoken: _Spoken, boot_id: str, seq: int) -> Freshness:
+        if seq <= spoken.last_words.get(boot_id, -1):
+            return Freshness.EARLIER_BOOT
+        spoken.last_words[boot_id] = seq
+        return Freshness.RIVAL
 
     def floor(self, beacon: Beacon) -> int:
         """The sequence number that the sender of this beacon must exceed."""

@@ -28,14 +28,16 @@ def snapshots_of(disk: Path) -> Path:
 def begin(path: Path) -> Path:
     """A new draft name for ``path``, whose directory exists afterwards; drafts left by earlier attempts go."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f"{path.name}{_DRAFT}*"):
-        remove(leftover)
-    return path.with_name(f"{path.name}{_DRAFT}{uuid.uuid4().hex}")
+    for own in (path, snapshots_of(path)):
+        for leftover in path.parent.glob(f"{own.name}{_DRAFT}*"):
+            remove(leftover)
+    return _draft_of(path)
 
 
 def begin_overlay(disk: Path) -> Path:
     """A draft of the disk's snapshot directory, with the link to itself."""
-    draft = begin(snapshots_of(disk))
+    begin(disk)
+    draft = _draft_of(snapshots_of(disk))
     draft.mkdir()
     (draft / snapshots_of(disk).name).symlink_to(".")
     return draft
@@ -94,6 +96,14 @@ def clear(disk: Path) -> None:
     remove(snapshots_of(disk))
 
 
+def discard(path: Path) -> None:
+    """Removes what has this name now: if the storage hangs meanwhile, whatever gets the name later is not touched."""
+    if is_there(path):
+        doomed = path.with_name(f".{path.name}.deleted.{uuid.uuid4().hex}")
+        path.rename(doomed)
+        remove(doomed)
+
+
 def remove(path: Path) -> None:
     """Removes a file, a link (not what it leads to) or a directory; absent is fine."""
     if path.is_dir() and not path.is_symlink():
@@ -145,6 +155,10 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{_DRAFT}{uuid.uuid4().hex}")
 
 
 def _moved(origin: Path) -> Path:

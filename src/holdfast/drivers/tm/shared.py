@@ -6,6 +6,7 @@ read over.  Every action can be repeated: it makes its result anew, or finds tha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -92,10 +93,16 @@ class SharedTransfers:
     async def _delete(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
         path = self._area.vm_path(_words(line, 3)[0], vm.oid)
 
+        due = time.monotonic() + clockwork.left_s
+
         def delete() -> None:
-            if layout.is_there(path.parent):
-                self._area.confine(path.parent)
-                (layout.clear if path.name.startswith("disk.") else layout.remove)(path)
+            if not layout.is_there(path.parent):
+                return
+            self._area.confine(path.parent)
+            if time.monotonic() > due:
+                raise TransferError(f"{path} was not deleted: the storage answered too late")
+            for own in (path, layout.snapshots_of(path)) if path.name.startswith("disk.") else (path,):
+                layout.discard(own)
 
         await clockwork.touch(delete, f"deleting {path}")
 

@@ -1,7 +1,8 @@
 """The connections to all hosts: who is watched, calls by host, events by host and VM.
 
 One :class:`~holdfast.drivers.vmm.host_link.HostLink` per host; none ever waits for another.  Events may be missed
-while a connection is down, so whoever keeps a picture of a host asks for :meth:`Connections.domains` when it comes up.
+while a connection is down, and libvirtd sends none for guests that die while it restarts: whoever keeps a picture of a
+host asks for :meth:`Connections.domains` when the connection comes up, and now and then.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from holdfast.drivers import expendable
 from holdfast.drivers.vmm import event_loop
 from holdfast.drivers.vmm.domain_states import DomainReport
 from holdfast.drivers.vmm.line import Connection, Line
-from holdfast.drivers.vmm.line_pool import LinePool, NotSent
+from holdfast.drivers.vmm.line_pool import LinePool, NotSent, PoolGone
 
 T = TypeVar("T")
 
@@ -81,8 +81,8 @@ class HostLink:
             while True:
                 try:
                     watched = await self._open()
-                except NotSent as error:
-                    self._say_down(error.message)
+                except (NotSent, RuntimeError) as error:  # RuntimeError: no more threads just now
+                    self._say_down(str(error))
                     await asyncio.sleep(pause_s)
                     pause_s = min(2 * pause_s, self._timing.last_retry_s)
                     continue
@@ -96,13 +96,22 @@ class HostLink:
         """The result of ``work(connection)``; raises NotSent, OutcomeUnknown or what ``work`` raises."""
         until = self._loop.time() + limit_s
         patient_until = min(until, self._loop.time() + self._timing.patience_s)
+        while True:
+            pool = self._pool or await self._next_pool(patient_until)
+            try:
+                return await pool.call(work, until)
+            except PoolGone:
+                if self._loop.time() >= patient_until:
+                    raise
+
+    async def _next_pool(self, until: float) -> LinePool:
         while self._pool is None:
             try:
-                async with asyncio.timeout_at(patient_until):
+                async with asyncio.timeout_at(until):
                     await self._up.wait()
             except TimeoutError:
                 raise NotSent(f"{self.uri} cannot be reached: {self._trouble or 'not connected'}") from None
-        return await self._pool.call(work, until)
+        return self._pool
 
     async def _serve(self, watched: _Watched) -> None:
         pool = LinePool(watched.line, self._new_line, self._timing.calls_at_once, self.uri)

@@ -31,6 +31,8 @@ from holdfast.model.host import Host
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState
 
+_SEEN_ABSENT = {"ABSENT": "YES"}
+"""Tells the engine that it was seen that there is no domain, so that an earlier start is settled too."""
 _SETTLE_S = 1.0
 """Kept back of a start's time, to find out what became of it."""
 _MARGIN_S = 0.25
@@ -68,7 +70,10 @@ class _Job:
 
 
 class LibvirtDriver:
-    """The VMM driver for hosts with ``vm_mad`` kvm or qemu."""
+    """The VMM driver for hosts with ``vm_mad`` kvm or qemu.
+
+    ``press_again_s``: how often a guest that does not shut down is asked again.
+    """
 
     def __init__(
         self,
@@ -76,8 +81,10 @@ class LibvirtDriver:
         vms_path: Path,
         config: HypervisorConfig,
         clock: Callable[[], float] = time.time,
+        press_again_s: float = 10.0,
     ) -> None:
         self._connections = connections
+        self._press_again_s = press_again_s
         self._vms_path = vms_path
         self._config = config
         self._clock = clock
@@ -163,6 +170,9 @@ class LibvirtDriver:
         except OutcomeUnknown as error:
             self._unsettled.add(place)
             answer = await self._what_became(job, error.message)
+        except asyncio.CancelledError:
+            self._unsettled.add(place)
+            raise
         except libvirt.libvirtError as error:
             answer = await self._refused(job, str(error))
         else:
@@ -183,7 +193,8 @@ class LibvirtDriver:
         if presence is Presence.RUNNING:
             return _deployed(job)
         if presence is Presence.ABSENT:
-            return Answer(ok=False, message=f"{job.domain.name} started on {job.host.name} and stopped at once")
+            message = f"{job.domain.name} started on {job.host.name} and stopped at once"
+            return Answer(ok=False, message=message, values=_SEEN_ABSENT)
         return Answer(ok=False, certain=False, message=f"{job.domain.name} is {presence.value} on {job.host.name}")
 
     async def _what_became(self, job: _Job, trouble: str) -> Answer:
@@ -201,7 +212,7 @@ class LibvirtDriver:
             absent = await self._look(job) is Presence.ABSENT
         except (NotSent, OutcomeUnknown, libvirt.libvirtError):
             absent = False
-        return Answer(ok=False, message=message, certain=absent)
+        return Answer(ok=False, message=message, certain=absent, values=_SEEN_ABSENT if absent else {})
 
     async def _cancel(self, job: _Job) -> Answer:
         reason = "it is still there"
@@ -216,16 +227,15 @@ class LibvirtDriver:
     async def _shutdown(self, job: _Job) -> Answer:
         if job.hard:
             return await self._cancel(job)
-        total_s = job.left_s
-        asked = 0
+        total_s = ask_below_s = job.left_s
         trouble = ""
         with self._connections.expecting(job.host.oid, job.vm.oid) as changed:
             while (presence := await self._try_look(job)) is not Presence.ABSENT:
                 if job.left_s <= 0:
                     return _still_there(job, presence, total_s, trouble)
-                # Asked again at half time: a guest that was still booting has missed the first button press.
-                if asked == 0 or (asked == 1 and job.left_s < total_s / 2):
-                    asked += 1
+                if job.left_s <= ask_below_s:
+                    # Again and again: a guest that was still booting has missed the first press of the button.
+                    ask_below_s = job.left_s - min(self._press_again_s, total_s / 2)
                     trouble = await self._ask(job)
                 await _wait(changed, min(_POLL_S, job.left_s))
         return Answer(ok=True)

@@ -26,6 +26,10 @@ class NotSent(HoldfastError):
     """There was no connection, or no time: nothing was sent."""
 
 
+class PoolGone(NotSent):
+    """The connection was lost before the order was sent; the next one may take it."""
+
+
 class LinePool:
     """``open_line`` blocks; ``name`` is for messages and threads."""
 
@@ -46,19 +50,27 @@ class LinePool:
             raise NotSent(f"{self._name} is busy: nothing was sent in the time there was") from None
         if self._gone.done() or loop.time() >= until:
             self._slots.release()
-            raise NotSent(f"{self._name} was lost, or no time was left: nothing was sent")
+            raise self._not_sent("no time was left")
         attempt = _Attempt(self._idle.pop() if self._idle else None, self._open_line, work)
         future = expendable.start(attempt.run, f"libvirt-call {self._name}")
         future.add_done_callback(lambda done: self._finished(attempt, done))
         either: set[asyncio.Future[Any]] = {future, self._gone}
-        await asyncio.wait(either, timeout=until - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait(either, timeout=until - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            attempt.give_up()
+            raise
         if not future.done() and attempt.give_up():
-            raise NotSent(f"no further connection to {self._name} could be opened in time: nothing was sent")
+            raise self._not_sent(f"no further connection to {self._name} could be opened in time")
         # What was sent gets its answer, or fails when keepalive finds its own line dead.
         await asyncio.wait({future}, timeout=max(0.0, until - loop.time()))
         if future.done():
             return future.result()
         raise OutcomeUnknown(f"{self._name} did not answer in time")
+
+    def _not_sent(self, reason: str) -> NotSent:
+        kind = PoolGone if self._gone.done() else NotSent
+        return kind(f"{reason}: nothing was sent")
 
     def shut(self) -> None:
         """No more calls; lines in use are shut when their call ends."""

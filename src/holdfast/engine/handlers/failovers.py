@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from holdfast.engine import commands as c
 from holdfast.engine import failover_work
 from holdfast.engine.handlers import Handlers
@@ -14,6 +16,9 @@ from holdfast.model.failover import Failover, Step
 from holdfast.model.host import Host
 from holdfast.model.template_text import parse_any
 
+REBOOT_COUNTS_S = 60
+"""So long after a lost host came back with another boot its hook may still open the failover of the old boot."""
+
 
 def allocate(work: Work, command: c.AllocateFailover) -> int:
     """Opens a failover for a lost host; one that is open already is answered instead of a second one."""
@@ -21,7 +26,11 @@ def allocate(work: Work, command: c.AllocateFailover) -> int:
     running = open_failover(work, host.oid)
     if running is not None:
         return running.oid
-    rebooted = bool(host.lost_boot_id) and host.boot_id != host.lost_boot_id
+    rebooted = (
+        bool(host.lost_boot_id)
+        and host.boot_id != host.lost_boot_id
+        and work.second - host.last_seen <= REBOOT_COUNTS_S
+    )
     if not host.error_since and not rebooted:
         raise ActionError(
             f"Host {host.oid} ({host.name}) is in touch (state {host.state.name}): only a lost host fails over.",
@@ -29,6 +38,8 @@ def allocate(work: Work, command: c.AllocateFailover) -> int:
         )
     failover = _new(work, command, host)
     work.draft.put(failover)
+    if rebooted:
+        work.draft.put(replace(host, lost_boot_id=""))
     failover_work.begin(work, failover)
     return failover.oid
 
@@ -57,7 +68,7 @@ def _new(work: Work, command: c.AllocateFailover, host: Host) -> Failover:
         state,
         mode,
         work.actor.name,
-        since,
+        silent_since,
         force=flags.flag("FORCE"),
         pause=pause,
         fencing=flags.flag("FENCING", True),

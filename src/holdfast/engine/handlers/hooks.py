@@ -55,7 +55,7 @@ def _checked_state_hook(template: Template) -> Template:
     if resource not in checks:
         raise HookRefused(f"Invalid resource type: {resource}")
     timeout = template.get("TIMEOUT")
-    if timeout and not timeout.isdigit():
+    if timeout and not timeout.isdecimal():
         raise HookRefused(f'TIMEOUT must be a whole number of seconds, it is "{timeout}".')
     remote = "YES" if template.flag("REMOTE") else "NO"
     return template.without("ON").replaced({**checks[resource](template), "REMOTE": remote})
@@ -158,7 +158,7 @@ def _execution(work: Work, hook: Hook, execution_id: int) -> HookExecution:
 def time_limit_s(hook: Hook) -> float | None:
     """TIMEOUT of the hook in seconds; None means the default."""
     seconds = hook.template.get("TIMEOUT")
-    return float(seconds) if seconds.isdigit() and int(seconds) else None
+    return float(seconds) if seconds.isdecimal() and int(seconds) else None
 
 
 HANDLERS: Handlers = {

@@ -8,6 +8,7 @@ from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked, checked_rename
 from holdfast.engine.handlers.secrets_kept import with_secrets_of
+from holdfast.engine.sightings import open_failover
 from holdfast.engine.work import Work
 from holdfast.model.enums import HostState, HostStatus
 from holdfast.model.errors import ActionError, AllocateError, ArgumentError
@@ -37,6 +38,14 @@ def delete(work: Work, command: c.DeleteHost) -> int:
     if host.vms:
         named = ", ".join(map(str, host.vms[:5]))
         raise ActionError(f"Can not remove a host with running VMs ({len(host.vms)}: {named}).", host.oid)
+    strays = work.strays_of(host.oid)
+    if strays:
+        raise ActionError(f"Can not remove host {host.oid}: VM {strays[0].oid} may still run on it.", host.oid)
+    failover = open_failover(work, host.oid)
+    if failover is not None:
+        raise ActionError(
+            f"Host {host.oid} is under failover {failover.oid}: wait for its end, or onehost failover abort.", host.oid
+        )
     work.draft.delete(Host, host.oid)
     return host.oid
 
@@ -51,6 +60,8 @@ def update(work: Work, command: c.UpdateHost) -> int:
         kept = {name: host.template.get(name) for name in (*_MEASURED, "ERROR") if name in host.template}
         template = with_secrets_of(host.template, given).replaced(kept)
     template = template.with_values(IM_MAD=host.im_mad, VM_MAD=host.vm_mad)
+    if template.get("LIBVIRT_URI") != host.template.get("LIBVIRT_URI"):
+        _refuse_with_vms(work, host, "given another LIBVIRT_URI")
     work.draft.put(replace(host, template=template))
     return host.oid
 
@@ -60,8 +71,17 @@ def rename(work: Work, command: c.RenameHost) -> int:
     host = work.get(Host, command.oid)
     if host.name == command.name:
         return host.oid
+    _refuse_with_vms(work, host, "renamed")
     work.draft.put(replace(host, name=checked_rename(work, Host, command.name, host.oid)))
     return host.oid
+
+
+def _refuse_with_vms(work: Work, host: Host, what: str) -> None:
+    """Another name or address may be another machine, which knows nothing of the VMs that run on this one."""
+    strays = work.strays_of(host.oid)
+    if host.vms or strays:
+        named = ", ".join(map(str, (*host.vms, *(vm.oid for vm in strays))[:5]))
+        raise ActionError(f"Host {host.oid} cannot be {what} while it has VMs ({named}).", host.oid)
 
 
 def set_status(work: Work, command: c.SetHostStatus) -> int:
@@ -76,7 +96,7 @@ def set_status(work: Work, command: c.SetHostStatus) -> int:
         return host.oid
     after = replace(host, state=state, prev_state=host.state)
     if status is HostStatus.OFFLINE:
-        after = replace(after, max_cpu=0, max_mem=0, template=after.template.without(*_MEASURED), error_since=0.0)
+        after = replace(after, max_cpu=0, max_mem=0, template=after.template.without(*_MEASURED))
     work.draft.put(after)
     return host.oid
 

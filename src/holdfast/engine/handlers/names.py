@@ -42,8 +42,8 @@ def _problem(name: str) -> str:
 def _taken(work: Work, kind: type[T], name: str, but: int) -> str:
     if kind is Vm:
         return ""
-    for other in work.draft.all(kind):
-        if other.oid != but and getattr(other, "name", None) == name:
+    for other in work.draft.matching(kind, name):
+        if other.oid != but:
             label = "IMAGE" if kind is Image else SPOKEN[kind].upper()
             return f"NAME is already taken by {label} {other.oid}."
     return ""

@@ -22,6 +22,7 @@ _VM_ATTRIBUTES = frozenset(
     "MEMORY_MAX VCPU_MAX MEMORY_SLOTS CPU_COST MEMORY_COST DISK_COST SUBMIT_ON_HOLD TEMPLATE_ID".split()
 )
 """Attributes that make the machine; all others go to the user template."""
+_MAX_CPU = 100_000
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -49,8 +50,10 @@ def allocate(work: Work, command: c.AllocateVm) -> int:
 def _check_capacity(given: Template) -> None:
     if given.get_int("MEMORY", 0) <= 0:
         raise AllocateError("virtual machine", "MEMORY attribute must be a positive number of MB.")
-    if given.get_float("CPU", 0) <= 0:
-        raise AllocateError("virtual machine", "CPU attribute must be a positive number, for example 0.5.")
+    if not 0 < given.get_float("CPU", 0) <= _MAX_CPU:
+        raise AllocateError(
+            "virtual machine", f"CPU attribute must be a positive number up to {_MAX_CPU}, for example 0.5."
+        )
     if given.get_int("VCPU", 1) <= 0:
         raise AllocateError("virtual machine", "VCPU attribute must be a positive whole number.")
 
@@ -142,9 +145,8 @@ def _image(work: Work, wanted: Section) -> Image:
             return work.get(Image, int(wanted["IMAGE_ID"]))
         except ValueError:
             raise TemplateError(f'DISK/IMAGE_ID must be a number, it is "{wanted["IMAGE_ID"]}".') from None
-    for image in work.draft.all(Image):
-        if image.name == wanted["IMAGE"]:
-            return image
+    for image in work.draft.matching(Image, wanted["IMAGE"]):
+        return image
     raise AllocateError("virtual machine", f'There is no image named "{wanted["IMAGE"]}": see oneimage list.')
 
 
@@ -152,7 +154,7 @@ def _volatile_disk(wanted: Section) -> dict[str, str]:
     kind = wanted.get("TYPE", "").lower()
     if kind not in ("fs", "swap"):
         raise AllocateError("virtual machine", "A DISK needs IMAGE_ID or IMAGE, or TYPE fs or swap with SIZE in MB.")
-    if not wanted.get("SIZE", "").isdigit() or int(wanted["SIZE"]) <= 0:
+    if not wanted.get("SIZE", "").isdecimal() or int(wanted["SIZE"]) <= 0:
         raise AllocateError("virtual machine", f"A volatile DISK ({kind}) needs a SIZE in MB.")
     form = "raw" if kind == "swap" else wanted.get("FORMAT") or "raw"
     return {**wanted, "TYPE": kind, "FORMAT": form, "DRIVER": form, "DISK_TYPE": "FILE"}

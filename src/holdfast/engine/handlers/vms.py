@@ -47,7 +47,9 @@ def _send(work: Work, vm: Vm, event: VmEvent, hid: int, ds_id: int, enforce: boo
     if enforce and (host.free_cpu < vm.cpu_percent or host.free_mem < vm.memory_kb):
         raise ActionError(f"Not enough capacity on host {host.oid} ({host.name}) for VM {vm.oid}.", vm.oid)
     system = system_datastore(work, vm, ds_id)
-    facts = facts_of(work, vm, target=target_on(host, system.oid, system.tm_mad))
+    left = work.find(Host, vm.hid)
+    proof_id = left.proof_id if left is not None else -1
+    facts = facts_of(work, vm, target=target_on(host, system.oid, system.tm_mad), proof_id=proof_id)
     return happen(work, vm, event, facts).oid
 
 
@@ -76,7 +78,7 @@ def recover(work: Work, command: c.RecoverVm) -> int:
     except ValueError:
         raise ActionError("Wrong recovery operation code") from None
     # an operator's word about the outcome is not certainty about the domain
-    facts = facts_of(work, vm, certain=operation is not RecoverOperation.FAILURE)
+    facts = facts_of(work, vm, certain=False)
     return happen(work, vm, RECOVERIES[operation], facts).oid
 
 

@@ -1,0 +1,56 @@
+"""What a controller can be told, and what it refuses to be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.serve.config import Config, ConfigError, inherited_descriptor, load, split_address
+
+
+def given(directory: Path, text: str) -> Path:
+    file = directory / "holdfast.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_options_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    file = given(tmp_path, 'var = "/srv/a"\ndead_after_s = 5\nlisten = "127.0.0.1:1"\n')
+    config = load(file, {"var": Path("/srv/b"), "datastores": None})
+    assert (config.var, config.dead_after_s, config.listen) == (Path("/srv/b"), 5, ("127.0.0.1:1",))
+    assert (config.beacon_period_s, config.beacons) == (1.0, ("127.0.0.1:4124",))
+
+
+def test_paths_that_are_not_given_lie_below_var() -> None:
+    config = load(None, {"var": Path("/srv/x")})
+    assert config.datastores_path == Path("/srv/x/datastores")
+    assert config.heartbeats_path == Path("/srv/x/datastores/heartbeats")
+    assert config.auth_path == Path("/srv/x/.one/one_auth")
+    apart = Config(datastores=Path("/mnt/ds"), heartbeats=Path("/mnt/hb"), one_auth=Path("/root/.one/one_auth"))
+    assert (apart.datastores_path, apart.heartbeats_path) == (Path("/mnt/ds"), Path("/mnt/hb"))
+    assert apart.auth_path == Path("/root/.one/one_auth")
+
+
+def test_several_networks_are_a_list(tmp_path: Path) -> None:
+    config = load(given(tmp_path, 'beacons = ["10.0.0.1:4124", "[fd00::1]:4124", "fd://5"]\n'), {})
+    assert [split_address(address) for address in config.beacons[:2]] == [("10.0.0.1", 4124), ("fd00::1", 4124)]
+    assert [inherited_descriptor(address) for address in config.beacons] == [None, None, 5]
+
+
+@pytest.mark.parametrize("address", ["", "host", ":80", "host:", "host:port", "host:-1", "host:65536", "fd://x"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="is not an address: write ip:port"):
+        load(None, {"listen": (address,)})
+
+
+@pytest.mark.parametrize("key", ["beacon_period_s", "suspect_after_s", "dead_after_s", "blind_share"])
+@pytest.mark.parametrize("value", ["0", "-1", "true", '"1"', "nan"])
+def test_a_limit_that_is_no_positive_number_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be a positive number|must hold"):
+        load(given(tmp_path, f"{key} = {value}\n"), {})
+
+
+def test_a_host_cannot_be_dead_before_it_is_suspected() -> None:
+    with pytest.raises(ConfigError, match=r"they are 1\.0, 4\.0, 3\.0"):
+        load(None, {"suspect_after_s": 4.0})

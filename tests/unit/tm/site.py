@@ -1,0 +1,82 @@
+"""Datastores in a temporary directory, with real images, and the drivers over them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from holdfast.drivers.tm.driver import TmDriver
+from holdfast.model.effect import Answer
+from holdfast.model.enums import EffectKind
+from holdfast.model.storage import Datastore
+from holdfast.model.vm import History, Vm
+from tests.unit.vmm.objects import a_datastore, a_stay, a_vm, an_order
+
+
+class Site:
+    """System datastores 0 and 100, image datastore 1; VM 7."""
+
+    def __init__(self, base: Path) -> None:
+        self.root = base / "datastores"
+        self.vms = base / "vms"
+        self.directory = self.root / "0/7"
+        for name in ("0", "1", "100"):
+            (self.root / name).mkdir(parents=True)
+        self.driver = TmDriver(self.root, self.vms, "front")
+
+    def image(self, name: str, image_format: str = "qcow2", size: str = "4M", pattern: str = "0xab") -> Path:
+        """An image whose first 64 KiB hold the pattern."""
+        path = self.root / "1" / name
+        subprocess.run(["qemu-img", "create", "-q", "-f", image_format, path, size], check=True)
+        self.write(path, image_format, pattern)
+        return path
+
+    @staticmethod
+    def write(path: Path, image_format: str, pattern: str) -> None:
+        """Writes the pattern over the first 64 KiB of the disk."""
+        subprocess.run(["qemu-io", "-f", image_format, "-c", f"write -P {pattern} 0 64k", path],
+                       check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+
+    @staticmethod
+    def holds(path: Path, image_format: str, pattern: str) -> bool:
+        """The first 64 KiB of the disk hold the pattern."""
+        read = subprocess.run(["qemu-io", "-r", "-f", image_format, "-c", f"read -P {pattern} 0 64k", path],
+                              check=True, capture_output=True, text=True)  # fmt: skip
+        return "verification failed" not in read.stdout
+
+    @staticmethod
+    def info(path: Path) -> Any:
+        """What qemu-img knows."""
+        return json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", path]))
+
+    def disk(
+        self, image: Path, image_format: str = "qcow2", extra: str = "CLONE=YES, SAVE=NO", disk_id: int = 0
+    ) -> str:
+        """A DISK of an image, as text."""
+        return (
+            f'DISK=[DISK_ID={disk_id}, IMAGE_ID=3, SOURCE="{image}", TM_MAD=qcow2, DATASTORE_ID=1, '
+            f"FORMAT={image_format}, ORIGINAL_SIZE=4, SIZE=4, {extra}]\n"
+        )
+
+    def vm(self, text: str, *stays: History, user: str = "") -> Vm:
+        """VM 7 with these disks."""
+        return a_vm(7, text, stays or (a_stay(),), user)
+
+    def run(self, kind: EffectKind, vm: Vm, limit_s: float = 20, datastore: Datastore | None = None) -> Answer:
+        """Carries out one step."""
+        return asyncio.run(self.driver.run(an_order(kind, vm, None, limit_s, datastore=datastore)))
+
+    def probe(self, kind: EffectKind, vm: Vm) -> Answer | None:
+        """Asks whether a step was done."""
+        return asyncio.run(self.driver.probe(an_order(kind, vm, datastore=a_datastore())))
+
+    def line(self, text: str) -> Answer:
+        """Carries out one line for VM 7."""
+        return asyncio.run(self.driver.run_line(self.vm(self.disk(self.root / "1/aaa")), text, 10))
+
+    def files(self, directory: str = "0/7") -> list[str]:
+        """The names in a directory."""
+        return sorted(entry.name for entry in (self.root / directory).iterdir())

@@ -1,0 +1,103 @@
+"""Transfer files, line by line as OpenNebula writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.drivers.tm.lines import Line, Places, Step, TransferError, parse, transfer_lines
+from tests.unit.vmm.objects import a_stay, a_vm
+
+PLACES = Places("/var/lib/one/datastores", "front")
+DISKS = """
+DISK=[DISK_ID=1, IMAGE_ID=4, SOURCE="/var/lib/one/datastores/1/bbb", CLONE=NO, SAVE=YES, TM_MAD=qcow2, DATASTORE_ID=1]
+DISK=[DISK_ID=0, IMAGE_ID=3, SOURCE="/var/lib/one/datastores/1/aaa", CLONE=YES, SAVE=NO, TM_MAD=shared, DATASTORE_ID=1]
+DISK=[DISK_ID=2, TYPE=swap, SIZE=64]
+DISK=[DISK_ID=3, TYPE=fs, SIZE=10, FORMAT=qcow2]
+DISK=[DISK_ID=4, TYPE=FILESYSTEM, SOURCE="/srv"]
+"""
+SD = "/var/lib/one/datastores/0/7"
+
+
+def lines(step: Step, text: str = DISKS, local: bool = False, ds_id: int = 0) -> list[str]:
+    """The lines of VM 7, which was on host 1 and is now on host 2."""
+    vm = a_vm(7, text, (a_stay(1, 0), a_stay(2, 1, ds_id)))
+    return [str(line) for line in transfer_lines(step, vm, PLACES, local)]
+
+
+def test_the_prolog_clones_links_and_makes_disks_in_order() -> None:
+    assert lines(Step.PROLOG) == [
+        f"CLONE shared front:/var/lib/one/datastores/1/aaa host2:{SD}/disk.0 7 1",
+        f"LN qcow2 front:/var/lib/one/datastores/1/bbb host2:{SD}/disk.1 7 1",
+        f"MKSWAP qcow2 64 host2:{SD}/disk.2 7 0",
+        f"MKIMAGE qcow2 10 qcow2 host2:{SD}/disk.3 7 0",
+    ]
+
+
+def test_a_source_that_names_its_host_is_written_as_it_is() -> None:
+    text = 'DISK=[DISK_ID=0, SOURCE="ceph:pool/one-3", CLONE=YES, TM_MAD=ceph, DATASTORE_ID=1]'
+    assert lines(Step.PROLOG, text) == [f"CLONE ceph ceph:pool/one-3 host2:{SD}/disk.0 7 1"]
+
+
+def test_a_migration_moves_each_disk_and_then_the_directory_from_the_previous_host() -> None:
+    new = SD.replace("/0/", "/100/")
+    assert lines(Step.MIGRATE, ds_id=100) == [
+        f"MV shared host1:{SD}/disk.0 host2:{new}/disk.0 7 1",
+        f"MV qcow2 host1:{SD}/disk.1 host2:{new}/disk.1 7 1",
+        f"MV qcow2 host1:{SD}/disk.2 host2:{new}/disk.2 7 100",
+        f"MV qcow2 host1:{SD}/disk.3 host2:{new}/disk.3 7 100",
+        f"MV qcow2 host1:{SD} host2:{new} 7 100",
+    ]
+
+
+@pytest.mark.parametrize(("local", "host"), [(False, "host2"), (True, "front")])
+def test_the_epilog_saves_persistent_disks_and_deletes_the_rest(local: bool, host: str) -> None:
+    assert lines(Step.EPILOG, local=local) == [
+        f"DELETE shared {host}:{SD}/disk.0 7 1",
+        f"MVDS qcow2 {host}:{SD}/disk.1 /var/lib/one/datastores/1/bbb 7 1",
+        f"DELETE qcow2 {host}:{SD}/disk.2 7 0",
+        f"DELETE qcow2 {host}:{SD}/disk.3 7 0",
+        f"DELETE qcow2 {host}:{SD} 7 0",
+    ]
+
+
+def test_a_clean_up_deletes_every_disk_the_persistent_too() -> None:
+    assert lines(Step.DELETE)[1] == f"DELETE qcow2 host2:{SD}/disk.1 7 1"
+    assert lines(Step.DELETE)[-1] == f"DELETE qcow2 host2:{SD} 7 0"
+
+
+def test_a_mixed_transfer_mode_is_a_suffix_of_the_image_disks_action() -> None:
+    text = """DISK=[DISK_ID=0, SOURCE="/d/1/a", CLONE=YES, TM_MAD=qcow2, DATASTORE_ID=1, TM_MAD_SYSTEM=ssh]
+    DISK=[DISK_ID=1, TYPE=swap, SIZE=1]"""
+    assert [line.split()[0] for line in lines(Step.PROLOG, text)] == ["CLONE.ssh", "MKSWAP"]
+    assert [line.split()[0] for line in lines(Step.DELETE, text)] == ["DELETE.ssh", "DELETE", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "words"),
+    [
+        (Step.PROLOG, "DISK=[DISK_ID=0, CLONE=YES, TM_MAD=x, DATASTORE_ID=1]", "DISK 0 has no SOURCE"),
+        (Step.PROLOG, 'DISK=[DISK_ID=0, CLONE=YES, SOURCE="/a", TM_MAD=x]', "DISK 0 has no DATASTORE_ID"),
+        (Step.PROLOG, 'DISK=[DISK_ID=0, SOURCE="/a", TM_MAD=x, DATASTORE_ID=1]', "DISK 0 has no CLONE"),
+        (Step.PROLOG, "DISK=[DISK_ID=0, TYPE=swap]", "DISK 0 has no SIZE"),
+        (Step.DELETE, "DISK=[DISK_ID=0, DATASTORE_ID=1]", "DISK 0 has no TM_MAD"),
+        (Step.PROLOG, 'DISK=[DISK_ID=0, CLONE=YES, SOURCE="/a b", TM_MAD=x, DATASTORE_ID=1]', "holds a blank"),
+        (Step.DELETE, "DISK=[IMAGE_ID=0]", "must be a number"),
+    ],
+)
+def test_what_cannot_be_written_is_named(step: Step, text: str, words: str) -> None:
+    with pytest.raises(TransferError, match=words):
+        lines(step, text)
+
+
+def test_a_vm_that_was_on_one_host_only_cannot_be_moved() -> None:
+    with pytest.raises(TransferError, match="never been on another host"):
+        transfer_lines(Step.MIGRATE, a_vm(7, DISKS), PLACES)
+
+
+def test_a_file_is_read_as_it_was_written_without_comments_and_empty_lines() -> None:
+    text = "\n# by hand\n  CLONE qcow2  a:/x   b:/y 7 1\n\n"
+    assert parse(text) == [Line("CLONE", "qcow2", ("a:/x", "b:/y", "7", "1"))]
+    written = transfer_lines(Step.EPILOG, a_vm(7, DISKS), PLACES)
+    assert parse("".join(f"{line}\n" for line in written)) == written
+    with pytest.raises(TransferError, match="lacks the name of a transfer driver"):
+        parse("CLONE")
