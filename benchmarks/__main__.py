@@ -19,6 +19,7 @@ from operator import ge, le
 from benchmarks import api, beacons, engine, failover, large, store
 from benchmarks.figures import BUILD, Figure, Measurement
 
+ANY = -1
 MEASUREMENTS: tuple[Measurement, ...] = (
     *engine.MEASUREMENTS,
     *failover.MEASUREMENTS,
@@ -29,14 +30,14 @@ MEASUREMENTS: tuple[Measurement, ...] = (
 )
 
 TARGETS = {
-    "engine.events_per_s": (ge, 2000),
-    "failover.dispatch_s": (le, 5),
-    "memory.state_and_replies_mib": (le, 2048),
-    "beacons.cpu_share": (le, 60),
-    "api.vm_info.calls_per_s": (ge, 2000),
-    "api.vmpool_info.server_cpu_ms": (le, 50),
+    "engine.events_per_s": (ge, 2000, ANY),
+    "failover.dispatch_s": (le, 5, ANY),
+    "memory.state_and_replies_mib": (le, 2048, ANY),
+    "beacons.cpu_share": (le, 60, ANY),
+    "api.vm_info.calls_per_s": (ge, 2000, 8),
+    "api.vmpool_info.server_cpu_ms": (le, 50, ANY),
 }
-"""What the product promises, on two cores; 10,000 VMs in a list may take half of what 20,000 may."""
+"""What the product promises on two cores, and for which n; 10,000 VMs in a list may take half of what 20,000 may."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -85,8 +86,8 @@ def _tell(what: str) -> None:
 
 def _line(figure: Figure) -> str:
     text = f"{figure.name:<42} {figure.n:>7} {_written(figure.value):>12}  {figure.unit:<12}"
-    if figure.name in TARGETS:
-        meets, target = TARGETS[figure.name]
+    meets, target, n = TARGETS.get(figure.name, (ge, 0, 0))
+    if n in (ANY, figure.n):
         text += f" {'at least' if meets is ge else 'at most'} {target:,}"
         text += "" if meets(figure.value, target) else "  MISSED"
     return text.rstrip()

@@ -158,11 +158,14 @@ def _agent_share(seconds: float) -> float:
         beat = Path(folder) / "heartbeat"
         fields = {"host_id": 1, "key": MASTER.hex(), "controllers": [f"127.0.0.1:{port}"], "heartbeat_file": str(beat)}
         config.write_text(json.dumps(fields))
-        agent = subprocess.Popen([sys.executable, "-m", "holdfast.agent", "--config", str(config)])
+        command = [sys.executable, "-m", "holdfast.agent", "--config", str(config)]
+        agent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             time.sleep(2.0)
             before = _cpu_s(agent.pid)
             time.sleep(seconds)
+            if agent.poll() is not None:
+                raise RuntimeError(f"The agent ended with code {agent.returncode}: {' '.join(command)}")
             return 100 * (_cpu_s(agent.pid) - before) / seconds
         finally:
             agent.terminate()

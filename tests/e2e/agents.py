@@ -30,9 +30,14 @@ class ScriptedAgent:
         self._socket.connect(daemon.beacon_address)
         self._nonce = ""
         self._seq = time.time_ns() // 1_000_000
+        self._quiet_until = 0.0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"agent of host {host_id}", daemon=True)
         self._thread.start()
+
+    def be_quiet(self, seconds: float) -> None:
+        """No beacons for this time."""
+        self._quiet_until = time.monotonic() + seconds
 
     def stop(self) -> None:
         """No more beacons."""
@@ -44,7 +49,7 @@ class ScriptedAgent:
         beat_at = 0.0
         while not self._end.is_set():
             if time.monotonic() >= beat_at:
-                beat_at = time.monotonic() + PERIOD_S
+                beat_at = max(time.monotonic() + PERIOD_S, self._quiet_until)
                 self._beat()
             self._listen(max(0.01, beat_at - time.monotonic()))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.agents import ScriptedAgent
-from tests.e2e.daemon import GUIDE_HOOK, PERIOD_S, Daemon, PowerSwitch, until
+from tests.e2e.daemon import GUIDE_HOOK, Daemon, PowerSwitch, until
 
 LONG_WAIT_HOOK = GUIDE_HOOK.replace("-p 5", "-p 400")
 NewAgent = Callable[..., ScriptedAgent]
@@ -67,14 +67,13 @@ def test_a_host_that_comes_back_while_blocked_ends_the_failover(daemon: Daemon) 
 
 def test_a_silence_shorter_than_the_limit_is_no_loss(daemon: Daemon, agent: NewAgent) -> None:
     quiet = daemon.host("quiet", im_mad="scripted")
-    first = agent(quiet)
+    living = agent(quiet)
     until(lambda: daemon.host_state(quiet) == "2", what="the first beacon")
     daemon.hook()
     vm_id = daemon.vm("web", quiet)
-    first.stop()
-    time.sleep(3 * PERIOD_S)
-    agent(quiet, vms=(vm_id,))
-    time.sleep(2.0)
+    living.vms = (vm_id,)
+    living.be_quiet(0.8)
+    time.sleep(3.0)
     assert (daemon.host_state(quiet), daemon.failovers()) == ("2", [])
     assert daemon.vm_at(vm_id) == ("3", "3", [quiet])
 

@@ -115,12 +115,18 @@ class Engine:
         self.publish(batch, now)
         return batch
 
-    def stage(self, events: Sequence[Event], now: float) -> Batch:
-        """Works out what the events do, without changing anything."""
+    def stage(self, events: Sequence[Event], now: float, enough: int | None = None) -> Batch:
+        """Works out what the events do, without changing anything.
+
+        When there are ``enough`` changes to store it stops: the batch has the first events only.
+        """
         draft = Draft(self.state)
         batch = Batch(events)
         taken_over: dict[int, int] = {}
         for event in events:
+            if enough is not None and draft.size() >= enough:
+                batch.events = events[: len(batch.answers)]
+                break
             layer = Draft(draft)
             restarting = ChainMap[int, int]({}, taken_over, self.restarting)
             work = self._work(layer, event, now, restarting)
@@ -265,7 +271,7 @@ class Engine:
         self.timers.watch_failover(failover)
         for row in failover.rows:
             if failover.is_open and failover.proof_id >= 0:
-                if self.restarting.get(row.vm_id, -1) < failover.oid:
+                if not row.is_final:
                     self.restarting[row.vm_id] = failover.oid
             elif not failover.is_open and self.restarting.get(row.vm_id) == failover.oid:
                 del self.restarting[row.vm_id]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 
 from holdfast.engine import rows
-from holdfast.engine.scheduling import schedule
+from holdfast.engine.scheduling import schedule, waits
 from holdfast.engine.vm_work import facts_of, happen_if_possible
 from holdfast.engine.work import Work
 from holdfast.failover import machine, proofs
@@ -116,13 +117,16 @@ def _device_proof(work: Work, failover: Failover, effect: Effect, answer: Answer
     return proofs.from_device(work.draft.next_id(Proof), failover, effect.kind, answer, work.now)
 
 
-def host_came_back(work: Work, failover: Failover, boot_id: str) -> None:
-    """The agent of a host under failover is heard again: same boot id aborts, another one is proof."""
+def host_came_back(work: Work, failover: Failover, boot_id: str, reported: Set[int] | None = None) -> None:
+    """The agent of a host under failover is heard again: same boot id aborts, another one is proof.
+
+    ``reported`` are the VMs that it has, None when it was heard some time before.
+    """
     if failover.proof_id >= 0:
         return
     if failover.boot_id and boot_id != failover.boot_id:
         proof = proofs.from_reboot(work.draft.next_id(Proof), failover, boot_id, work.now)
-        prove(work, failover, Event.HOST_REBOOTED, proof)
+        prove(work, failover, Event.HOST_REBOOTED, proof, reported)
     elif failover.state is not FailoverState.FENCING:
         _advance(work, failover, Event.HOST_BACK, "the host came back: same boot id, its VMs were left alone")
 
@@ -188,7 +192,7 @@ def confirm(work: Work, failover: Failover, comment: str) -> None:
     prove(work, failover, Event.CONFIRMED, proof)
 
 
-def prove(work: Work, failover: Failover, event: Event, proof: Proof) -> None:
+def prove(work: Work, failover: Failover, event: Event, proof: Proof, reported: Set[int] | None = None) -> None:
     """A proof of death is accepted: stored, then every VM of the host is resolved, placed and restarted."""
     work.draft.put(proof)
     advanced = machine.advance(replace(failover, proof_id=proof.oid), event, proof.text, work.now)
@@ -202,7 +206,7 @@ def prove(work: Work, failover: Failover, event: Event, proof: Proof) -> None:
         work.draft.put(_declared_dead(work, host, proof, failover))
     made = _rows(work, failover, host) if host is not None else ()
     if event is Event.HOST_REBOOTED:
-        made = tuple(_unless_started_since(work, failover, row) for row in made)
+        made = tuple(_unless_started_since(work, failover, row, reported) for row in made)
     failover = replace(failover, effect_id=-1, state=FailoverState.RESTARTING, rows=made)
     gone = [row.vm_id for row in made if row.reason != STARTED_SINCE]
     work.draft.put(machine.noted(failover, f"proof accepted: restarting {len(gone)} VMs", work.now))
@@ -226,11 +230,12 @@ def _declared_dead(work: Work, host: Host, proof: Proof, failover: Failover) -> 
     )
 
 
-def _unless_started_since(work: Work, failover: Failover, row: Row) -> Row:
+def _unless_started_since(work: Work, failover: Failover, row: Row, reported: Set[int] | None) -> Row:
     """A reboot proves nothing about a VM that its agent reports, or whose driver is at work on it, after the reboot."""
     vm = work.get(Vm, row.vm_id)
     order = work.find(Effect, vm.effect_id)
-    to_old_boot = order is not None and order.planned_at < failover.stime
+    unheard = reported is not None and row.vm_id not in reported
+    to_old_boot = unheard and order is not None and order.planned_at < failover.stime
     if row.from_hid not in vm.may_run_on or to_old_boot:
         return row
     return replace(row, state=RowState.SKIPPED, reason=STARTED_SINCE)
@@ -277,11 +282,17 @@ def restart(work: Work, failover_id: int) -> None:
             continue
         if vm.state is not VmState.PENDING or failover.mode is FailoverMode.DELETE:
             try:
-                happen_if_possible(work, vm, event, facts_of(work, vm, proof_id=failover.proof_id))
+                happen_if_possible(work, vm, _asked_of(vm, event), facts_of(work, vm, proof_id=failover.proof_id))
             except ActionError as error:
                 _fail_row(work, failover_id, vm_id, error.message)
     schedule(work, waiting)
     _end_rows_without_work(work, failover_id)
+
+
+def _asked_of(vm: Vm, event: VmEvent) -> VmEvent:
+    """A VM whose first files could not be made has none to be moved: it is made anew."""
+    anew = event is VmEvent.RESCHED and vm.lcm_state is LcmState.PROLOG_FAILURE
+    return VmEvent.RECOVER_RECREATE if anew else event
 
 
 def _asks_too_much(failover: Failover, vm: Vm) -> bool:
@@ -310,6 +321,9 @@ def _end_rows_without_work(work: Work, failover_id: int) -> None:
         elif _asks_too_much(failover, vm) or (failover.mode is FailoverMode.MIGRATE and vm.lcm_state in _ENDING):
             reason = f"in state {vm.state_name}: its user wanted it off or gone, nothing to restart"
             failover = machine.with_row(failover, replace(row, state=RowState.SKIPPED, reason=reason))
+        elif vm.effect_id < 0 and not waits(vm):
+            reason = f"in state {vm.state_name}, from which it is not moved: see onevm show {vm.oid}"
+            failover = machine.with_row(failover, replace(row, state=RowState.FAILED, reason=reason))
     rows.settle(work, failover)
 
 

@@ -1,12 +1,13 @@
 """Hosts that may take VMs in falling order of free memory, so that placement need not look at all of them.
 
-The state keeps one in step with the committed hosts: a host that changes costs a search and a shift within a list.
+The state keeps one in step with the committed hosts, and a batch one of its own as it takes in event after event: a
+host that changes costs a search and a shift within a list.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 
 from holdfast.failover.placement import Room
@@ -32,10 +33,17 @@ class RoomOrder:
         if new is not None:
             insort(self._entries, new)
 
-    def with_changed(self, hosts: Iterable[Host], changed: Container[int]) -> Iterator[Room]:
-        """The order as it is with these newer versions of the ``changed`` hosts; what is not taken costs nothing."""
-        untouched = (entry for entry in self._entries if entry[1] not in changed)
-        for negative_mem, hid, cpu in merge(RoomOrder(hosts)._entries, untouched):
+    def copy(self) -> RoomOrder:
+        """An order that goes its own way."""
+        twin = RoomOrder()
+        twin._entries = self._entries.copy()
+        return twin
+
+    def with_changed(self, versions: Mapping[int, Host | None]) -> Iterator[Room]:
+        """The order with newer versions of some hosts (None: removed); what is not taken from it costs nothing."""
+        changed = RoomOrder(host for host in versions.values() if host is not None)._entries
+        untouched = (entry for entry in self._entries if entry[1] not in versions)
+        for negative_mem, hid, cpu in merge(changed, untouched):
             yield Room(hid, cpu, -negative_mem)
 
 

@@ -21,6 +21,7 @@ _FAILURES = (
     LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE,
     LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE,
 )
+_REMOVAL = (LcmState.EPILOG, LcmState.EPILOG_FAILURE)
 _PLACED = (LcmState.PROLOG, LcmState.PROLOG_MIGRATE_UNKNOWN, LcmState.PROLOG_MIGRATE_POWEROFF)
 
 
@@ -61,6 +62,14 @@ def try_again(work: Work, vm: Vm) -> None:
         settle(work, machine.with_row(failover, replace(row, state=RowState.WAITING)))
 
 
+def stand_aside(work: Work, vm: Vm) -> None:
+    """The VM's user wants it to stay where it is."""
+    found = failover_of(work, vm.oid)
+    if found is not None and found[1].state is RowState.WAITING:
+        row = replace(found[1], state=RowState.SKIPPED, reason="unresched by its user: it stays where it is")
+        settle(work, machine.with_row(found[0], row))
+
+
 def _may_try_elsewhere(failover: Failover, row: Row, vm: Vm) -> bool:
     """A failed start is tried on another host, unless the VM may run on the host that failed to answer."""
     movable = vm.lcm_state in (LcmState.BOOT_FAILURE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE) and not vm.may_run_on
@@ -72,6 +81,8 @@ def _row_after(work: Work, row: Row, vm: Vm) -> Row:
         return _active(work, row, vm)
     if vm.state is VmState.DONE:
         return replace(row, state=RowState.SKIPPED, reason="deleted")
+    if vm.state is VmState.HOLD:
+        return replace(row, state=RowState.SKIPPED, reason="held by its user")
     if vm.state is VmState.POWEROFF and row.state is RowState.PLACED:
         where = vm.current.hostname if vm.current else "?"
         return replace(row, state=RowState.SKIPPED, reason=f"was powered off: moved to {where}, stays off")
@@ -85,6 +96,8 @@ def _active(work: Work, row: Row, vm: Vm) -> Row:
         return replace(row, state=RowState.STARTING, to_hid=vm.hid, started_at=work.now)
     if vm.lcm_state is LcmState.RUNNING:
         return replace(row, state=RowState.RUNNING, to_hid=vm.hid, running_at=work.now, reason="")
+    if vm.lcm_state in _REMOVAL:
+        return replace(row, state=RowState.SKIPPED, reason="is being removed, as its user wanted")
     if vm.lcm_state in _FAILURES:
         reason = vm.user_template.get("ERROR") or f"{vm.lcm_state.name} on host {vm.hid}"
         tried = tuple(dict.fromkeys((*row.tried, vm.hid)))

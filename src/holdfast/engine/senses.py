@@ -73,7 +73,8 @@ class LiveSenses:
             self.detector.explain(host.oid)
 
     def attend_vm(self, vm: Vm) -> None:
-        """Keeps in step on which hosts the VM may run."""
+        """Keeps in step on which hosts the VM may run; a VM that has changed is missed from the first beacon on."""
+        self._missing.pop(vm.oid, None)
         before = self._believed.get(vm.oid, ())
         if before == vm.may_run_on:
             return

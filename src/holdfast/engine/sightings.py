@@ -82,7 +82,7 @@ def host_alive(work: Work, event: HostAlive) -> None:
     if returned:
         failover = open_failover(work, host.oid)
         if failover is not None:
-            failover_work.host_came_back(work, failover, event.boot_id)
+            failover_work.host_came_back(work, failover, event.boot_id, {vm_id for vm_id, _ in event.vms})
 
 
 def _forget_old_boot(work: Work, host: Host, event: HostAlive) -> None:

@@ -139,9 +139,10 @@ class Draft:
 
     def __init__(self, base: State | Draft) -> None:
         self._base = base
-        self._state: State = base._state if isinstance(base, Draft) else base
         self._pools: dict[type[Any], dict[int, Any]] = {}
         self._lookup = Lookup()
+        self._room: RoomOrder | None = None
+        """The order of rooms below and in this draft, once a draft above it has asked."""
         self.executions: list[HookExecution] = []
         self.counters: dict[str, int] = {}
 
@@ -151,6 +152,9 @@ class Draft:
         if staged is not None and oid in staged:
             found: T | None = staged[oid]
             return found
+        return self._find_below(kind, oid)
+
+    def _find_below(self, kind: type[T], oid: int) -> T | None:
         if isinstance(self._base, Draft):
             return self._base.find(kind, oid)
         return self._base.pools[kind].get(oid)
@@ -159,10 +163,12 @@ class Draft:
         """Stages a new version."""
         self._pools.setdefault(type(stored), {})[stored.oid] = stored
         self._lookup.add(stored)
+        self._room = None
 
     def delete(self, kind: type[Any], oid: int) -> None:
         """Stages the removal."""
         self._pools.setdefault(kind, {})[oid] = None
+        self._room = None
 
     def all(self, kind: type[T]) -> Iterator[T]:
         """Every object of the kind in its newest version: costs as much as the pool is large."""
@@ -184,13 +190,17 @@ class Draft:
 
     def room(self) -> Iterator[Room]:
         """The usable hosts in falling order of free memory."""
-        changed = self._changed(Host)
-        return self._state.room.with_changed((host for host in changed.values() if host is not None), changed)
+        return self._room_below().with_changed(self._pools.get(Host, {}))
 
-    def _changed(self, kind: type[T]) -> dict[int, T | None]:
-        """What this draft and those below it staged, removals as None."""
-        below = self._base._changed(kind) if isinstance(self._base, Draft) else {}
-        return {**below, **self._pools.get(kind, {})}
+    def _room_below(self) -> RoomOrder:
+        return self._base._room_so_far() if isinstance(self._base, Draft) else self._base.room
+
+    def _room_so_far(self) -> RoomOrder:
+        if self._room is None:
+            self._room = self._room_below().copy()
+            for oid, version in self._pools.get(Host, {}).items():
+                self._room.follow(self._find_below(Host, oid), version)
+        return self._room
 
     def log(self, execution: HookExecution) -> None:
         """Stages a hook execution record."""
@@ -220,11 +230,18 @@ class Draft:
 
     def merge(self, child: Draft) -> None:
         """Takes over what a nested draft staged."""
+        if self._room is not None:
+            for oid, version in child._pools.get(Host, {}).items():
+                self._room.follow(self.find(Host, oid), version)
         for kind, versions in child._pools.items():
             self._pools.setdefault(kind, {}).update(versions)
         self._lookup.update(child._lookup)
         self.executions.extend(child.executions)
         self.counters.update(child.counters)
+
+    def size(self) -> int:
+        """How many changes are staged."""
+        return sum(map(len, self._pools.values()))
 
     def changes(self, epoch: int) -> Changes:
         """The transaction that makes this draft durable."""

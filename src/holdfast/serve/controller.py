@@ -24,13 +24,19 @@ from holdfast.model.user import Actor
 
 LOG = logging.getLogger("holdfast.controller")
 BATCH_LIMIT = 2000
+CHANGES_LIMIT = 1000
+"""A batch that reaches it is stored before the next event is looked at; meanwhile the loop hears beacons again."""
 RETRY_S = 0.5
 Answer = asyncio.Future[int]
 Pending = tuple[Event, Answer | None]
 
 
 class Controller:
-    """Runs the engine.  ``on_publish`` is told of every committed batch, ``on_suspects`` of hosts to investigate."""
+    """Runs the engine.
+
+    ``on_publish`` is told of every committed batch, ``on_suspects`` of hosts to investigate; ``catch_up`` makes beacons
+    heard that have arrived already, before anybody is judged silent.
+    """
 
     def __init__(
         self,
@@ -38,8 +44,10 @@ class Controller:
         on_publish: Callable[[Batch], None],
         on_suspects: Callable[[Sequence[int]], None],
         clock: Callable[[], float] = time.time,
+        catch_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.engine = engine
+        self._catch_up = catch_up
         self._on_publish = on_publish
         self._on_suspects = on_suspects
         self._clock = clock
@@ -99,9 +107,12 @@ class Controller:
 
     def _mind_the_time(self) -> None:
         """What the passing of time brings comes first in the next batch, however many callers wait."""
+        is_time_to_look = self._clock() - self._looked_at >= self.engine.settings.patience.look_every_s
+        if is_time_to_look:
+            self._catch_up()
         now = self._clock()
         brought = self.engine.due(now)
-        if now - self._looked_at >= self.engine.settings.patience.look_every_s:
+        if is_time_to_look:
             self._looked_at = now
             brought += self._look(now)
         self._pending[:0] = [(event, None) for event in brought]
@@ -126,11 +137,12 @@ class Controller:
         """One batch; False when the store refuses, so that the next try waits a little."""
         now = self._clock()
         try:
-            batch = self.engine.stage([event for event, _ in taken], now)
+            batch = self.engine.stage([event for event, _ in taken], now, CHANGES_LIMIT)
         except Exception:  # noqa: BLE001 - a bug in one event must not stop the others
             if len(taken) > 1:
                 return all([await self._handle([one]) for one in taken])
             return self._give_up(taken[0])
+        taken, self._pending[:0] = taken[: len(batch.events)], taken[len(batch.events) :]
         if not batch.is_empty:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self.engine.commit, batch)

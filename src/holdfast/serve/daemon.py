@@ -71,7 +71,9 @@ class Daemon:
         with loading():
             self.engine = Engine(self._store, self._settings(), Matcher(self._render), self._clock())
         first_objects(self.engine, self._user, self._password, config.datastores_path)
-        self.controller = Controller(self.engine, self._published, self._suspected, self._clock)
+        self.controller = Controller(
+            self.engine, self._published, self._suspected, self._clock, lambda: self._link.catch_up()
+        )
         self._link = BeaconLink(self._key_of, self.controller.hear, on_rival=self.controller.rival)
         heartbeats = HeartbeatWatch(config.heartbeats_path, self._key_of, HEARTBEAT_WINDOW_S)
         self._watch = HostWatch(

@@ -1,7 +1,7 @@
-"""The world around the engine: hosts with power, links and boots, domains that really run, drivers that tell the truth.
+"""The world around the engine: hosts with power, links and boots, real domains, drivers that tell the truth.
 
-Drivers never lie, but they may fail, stay silent, or not know what became of their order.  ``domains`` is what is really
-there, whatever the engine believes: a VM that is in it twice has been started twice.
+Drivers never lie, but they may fail, stay silent, or not know what became of their order.  ``domains`` is what is
+really there, whatever the engine believes: a VM that is in it twice has been started twice.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class World:
             self.boots[hid] += 1
 
     def beacon(self, hid: int, times: int = 1) -> None:
-        """The host's agent reports, if it can."""
+        """The host's agent reports once a second, if it can."""
         for _ in range(times if self.reaches(hid) else 0):
+            self.rig.now += 1
             self.seq += 1
             self.late = {(vm_id, at) for vm_id, at in self.late if at != hid}
             vms = tuple((vm_id, "RUNNING") for vm_id, at in sorted(self.domains) if at == hid)

@@ -19,6 +19,8 @@ from holdfast.drivers.im.replay import Freshness, ReplayGuard
 from holdfast.model.beacon import MAX_DATAGRAM, Ack, Beacon, BeaconRefused, BeaconReport, seal_ack, unseal
 
 DATAGRAMS_PER_WAKEUP = 256
+DATAGRAMS_TO_CATCH_UP = 20_000
+"""Two seconds of the largest installation: so much may wait in a socket when the loop was busy."""
 RECEIVE_BUFFER_BYTES = 16 << 20
 _SO_RCVBUFFORCE = 33  # Linux; the socket module does not name it
 
@@ -63,6 +65,11 @@ class BeaconLink:
         """How many beacons counted, how many acks went out, and how many datagrams were refused, by reason."""
         return dict(self._counts)
 
+    def catch_up(self) -> None:
+        """Hear what has arrived and waits in the sockets, so that nobody is taken for silent who has spoken."""
+        for receiver in list(self._sockets):
+            self._drain(receiver, DATAGRAMS_TO_CATCH_UP)
+
     def forget(self, host_id: int) -> None:
         """Start afresh with this host: it was removed, or its agent was set up anew."""
         self._guard.forget(host_id)
@@ -74,8 +81,8 @@ class BeaconLink:
             receiver.close()
         self._sockets.clear()
 
-    def _drain(self, receiver: socket.socket) -> None:
-        for _ in range(DATAGRAMS_PER_WAKEUP):
+    def _drain(self, receiver: socket.socket, limit: int = DATAGRAMS_PER_WAKEUP) -> None:
+        for _ in range(limit):
             try:
                 datagram, sender = receiver.recvfrom(MAX_DATAGRAM + 1)
             except BlockingIOError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.engine import commands as c
+from holdfast.engine import rows
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked_rename
 from holdfast.engine.handlers.vm_allocate import allocate
@@ -63,7 +64,10 @@ def action(work: Work, command: c.VmAction) -> int:
         raise ActionError(
             f"VM {vm.oid} is {vm.state_name}: this version moves only VMs that do not run ({_movable_names()}).", vm.oid
         )
-    return happen(work, vm, event, facts_of(work, vm)).oid
+    after = happen(work, vm, event, facts_of(work, vm))
+    if event is VmEvent.UNRESCHED:
+        rows.stand_aside(work, after)
+    return after.oid
 
 
 def _movable_names() -> str:
