@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Figure, Measurement
 from holdfast.api.app import make_app
@@ -88,10 +89,25 @@ MEASUREMENTS = (
 
 
 def _rate(served: Served, clients: int, seconds: float) -> float:
-    with _PROCESSES.Pool(clients) as pool:
-        pool.starmap(_calls, [(served.port, _vm_info, WARM_UP_S, True)] * clients)
-        timed = pool.starmap(_calls, [(served.port, _vm_info, seconds, True)] * clients)
-    return sum(len(times) for times in timed) / seconds
+    together = _PROCESSES.Barrier(clients)
+    with _PROCESSES.Pool(clients, _join, (together,)) as pool:
+        pool.starmap(_calls_together, [(served.port, WARM_UP_S)] * clients, chunksize=1)
+        timed = pool.starmap(_calls_together, [(served.port, seconds)] * clients, chunksize=1)
+    return sum(map(len, timed)) / seconds
+
+
+_together: list[Any] = []
+"""In a client's process: the barrier at which all clients wait for each other."""
+
+
+def _join(barrier: Any) -> None:
+    _together.append(barrier)
+
+
+def _calls_together(port: int, seconds: float) -> list[float]:
+    """Calls when all clients are ready, so that none of them does two clients' work one after the other."""
+    _together[0].wait(READY_LIMIT_S)
+    return _calls(port, _vm_info, seconds, keep_alive=True)
 
 
 def _timed(

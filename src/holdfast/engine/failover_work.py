@@ -243,7 +243,7 @@ def _unless_started_since(work: Work, failover: Failover, row: Row, reported: Se
 
 def _rows(work: Work, failover: Failover, host: Host) -> tuple[Row, ...]:
     """One row for each VM of the host, as it is now."""
-    members = [vm for vm_id in host.vms if (vm := work.find(Vm, vm_id)) is not None]
+    members = [vm for vm_id in sorted(host.vms) if (vm := work.find(Vm, vm_id)) is not None]
     return tuple(row_for(failover, vm, _system(work, vm)) for vm in members)
 
 

@@ -5,7 +5,9 @@ Rows (one for each VM) are kept by :func:`with_row`; :func:`ending` reads from t
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
+from operator import attrgetter
 
 from holdfast.failover.table import TABLE, Do, Event, Move, retry
 from holdfast.model.enums import FailoverState, RowState
@@ -15,6 +17,7 @@ from holdfast.model.failover import Evidence, Failover, Row, Step
 EVIDENCE_LIMIT = 50
 STEPS_LIMIT = 200
 MAX_ATTEMPTS = 3
+_VM_ID = attrgetter("vm_id")
 
 
 def advance(failover: Failover, event: Event, text: str, now: float) -> tuple[Failover, Do] | None:
@@ -75,10 +78,8 @@ def with_row(failover: Failover, row: Row) -> Failover:
 
 
 def _place_of(failover: Failover, vm_id: int) -> int | None:
-    for at, row in enumerate(failover.rows):
-        if row.vm_id == vm_id:
-            return at
-    return None
+    at = bisect_left(failover.rows, vm_id, key=_VM_ID)
+    return at if at < len(failover.rows) and failover.rows[at].vm_id == vm_id else None
 
 
 def can_try_again(row: Row) -> bool:

@@ -94,6 +94,7 @@ class Failover:
     evidence: tuple[Evidence, ...] = ()
     steps: tuple[Step, ...] = ()
     rows: tuple[Row, ...] = ()
+    """One for each VM, in the order of their ids."""
 
     @property
     def is_open(self) -> bool:

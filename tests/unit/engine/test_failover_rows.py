@@ -3,8 +3,9 @@
 import pytest
 
 from holdfast.engine import commands as c
+from holdfast.engine.events import HostAlive
 from holdfast.model.enums import EffectKind, FailoverState, RowState
-from holdfast.model.errors import ActionError, ArgumentError, NoSuchObject
+from holdfast.model.errors import ActionError, ArgumentError, HoldfastError, NoSuchObject, TemplateError
 from holdfast.model.failover import Row
 from holdfast.model.vm_states import LcmState, VmState
 from tests.unit.engine.rig import Rig
@@ -168,13 +169,13 @@ def test_a_vm_started_by_its_user_while_it_waits_counts_as_running(rig: Rig) -> 
 def test_a_vm_of_an_open_failover_goes_back_to_an_older_one_when_that_gets_its_proof(rig: Rig) -> None:
     """Failover 0 of host 0 waits for its fencing; meanwhile host 1 dies and its VM is deployed on host 0."""
     rig.running_vm(0, "first")
+    vm = rig.running_vm(1, "second")
     rig.lose(0)
     older = rig.open_failover(0, flags="PAUSE=0")
     rig.answer(EffectKind.FENCE_STATUS, POWER="ON")
-    vm = rig.running_vm(1, "second")
     rig.lose(1)
     newer = rig.open_failover(1, "recreate")
-    rig.reply(next(order for order in rig.orders if order.kind is EffectKind.FENCE_STATUS), answer_off())
+    rig.answer(EffectKind.FENCE_STATUS, POWER="OFF")
     rig.answer(EffectKind.TM_DELETE)
     rig.call(c.DeployVm(vm, 0))
     assert row(rig, newer, vm).state is RowState.PLACED
@@ -187,17 +188,8 @@ def test_a_vm_of_an_open_failover_goes_back_to_an_older_one_when_that_gets_its_p
     assert {rig.failover(item).state for item in (older, newer)} == {FailoverState.DONE}
 
 
-def answer_off():  # type: ignore[no-untyped-def]
-    """The power is off."""
-    from holdfast.model.effect import Answer
-
-    return Answer(True, "off", values={"POWER": "OFF"})
-
-
 def test_a_second_failover_that_takes_nothing_over_leaves_the_first_one_its_vm(rig: Rig) -> None:
     """The new host reboots while the VM's start is under way there and reported: the start is not disturbed."""
-    from holdfast.engine.events import HostAlive
-
     vm = rig.running_vm(0)
     failover = dead(rig)
     rig.answer(EffectKind.TM_MIGRATE)
@@ -224,9 +216,11 @@ def test_local_disks_keep_a_vm_on_its_host_with_the_command_that_helps(rig: Rig)
 
 @pytest.mark.parametrize(
     ("mode", "flags", "error"),
-    [("explode", "", ArgumentError), ("migrate", "PAUSE=-1", ArgumentError), ("migrate", "PAUSE", Exception)],
+    [("explode", "", ArgumentError), ("migrate", "PAUSE=-1", ArgumentError), ("migrate", "PAUSE", TemplateError)],
 )
-def test_a_failover_with_wrong_options_is_not_opened(rig: Rig, mode: str, flags: str, error: type[Exception]) -> None:
+def test_a_failover_with_wrong_options_is_not_opened(
+    rig: Rig, mode: str, flags: str, error: type[HoldfastError]
+) -> None:
     rig.running_vm(0)
     rig.lose(0)
     with pytest.raises(error):

@@ -1,0 +1,252 @@
+"""Commands on datastores and images."""
+
+import pytest
+
+from holdfast.engine import commands as c
+from holdfast.model.enums import DatastoreState, DatastoreType, EffectKind, ImageState, ImageType
+from holdfast.model.errors import ActionError, AllocateError, HoldfastError, TemplateError
+from holdfast.model.storage import Datastore, Image
+from tests.unit.engine.rig import Rig
+
+IMAGES_DS = 1
+
+
+@pytest.fixture
+def rig() -> Rig:
+    """One host in touch."""
+    return Rig(hosts=1)
+
+
+def datastore(rig: Rig, oid: int) -> Datastore:
+    """The committed datastore."""
+    return rig.engine.state.datastores[oid]
+
+
+def image(rig: Rig, oid: int) -> Image:
+    """The committed image."""
+    return rig.engine.state.images[oid]
+
+
+def ready_image(rig: Rig, text: str = "NAME=alpine\nPATH=/tmp/alpine.qcow2") -> int:
+    """An image whose file is there."""
+    oid = rig.call(c.AllocateImage(text, IMAGES_DS))
+    rig.answer(EffectKind.IMAGE_CREATE, SIZE="512", FORMAT="qcow2")
+    return oid
+
+
+def vm_with(rig: Rig, oid: int) -> int:
+    """A VM on hold that uses the image."""
+    return rig.call(c.AllocateVm(f"CPU=1\nMEMORY=64\nDISK=[IMAGE_ID={oid}]", hold=True))
+
+
+def test_a_datastore_gets_what_its_driver_means(rig: Rig) -> None:
+    oid = rig.call(c.AllocateDatastore('NAME="fast"\nTYPE=image_ds\nTM_MAD=qcow2\nDS_MAD=fs\nLABEL=x'))
+    made = datastore(rig, oid)
+    assert oid >= 100
+    assert (made.type, made.tm_mad, made.ds_mad) == (DatastoreType.IMAGE_DS, "qcow2", "fs")
+    assert made.base_path == f"/var/lib/one/datastores/{oid}"
+    assert (made.template.get("CLONE_TARGET"), made.template.get("LABEL")) == ("SYSTEM", "x")
+    assert "NAME" not in made.template
+
+
+def test_a_system_datastore_is_shared_unless_the_site_says_otherwise(rig: Rig) -> None:
+    shared = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=shared"))
+    local = rig.call(c.AllocateDatastore("NAME=b\nTYPE=SYSTEM_DS\nTM_MAD=shared\nSHARED=NO"))
+    assert (datastore(rig, shared).shared, datastore(rig, local).shared) == (True, False)
+    rig.call(c.UpdateDatastore(local, "LABEL=x", append=True))
+    assert not datastore(rig, local).shared
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("TM_MAD=shared\nDS_MAD=fs", "cannot be empty"),
+        ("NAME=default\nTM_MAD=shared\nDS_MAD=fs", "already taken by DATASTORE 1"),
+        ("NAME=x\nTYPE=TAPE\nTM_MAD=shared", "TYPE must be"),
+        ("NAME=x\nDS_MAD=fs", "No TM_MAD"),
+        ("NAME=x\nTM_MAD=shared", "No DS_MAD"),
+        ("NAME=x\nTM_MAD=ceph\nDS_MAD=ceph", 'TM_MAD named "ceph" is not known; this version has'),
+    ],
+)
+def test_a_datastore_that_cannot_be_is_refused_with_the_rule(rig: Rig, text: str, said: str) -> None:
+    with pytest.raises(AllocateError, match="Error allocating a new datastore") as caught:
+        rig.call(c.AllocateDatastore(text))
+    assert said in caught.value.message
+
+
+def test_an_update_of_a_datastore_keeps_type_and_driver(rig: Rig) -> None:
+    oid = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=shared\nOLD=1"))
+    rig.call(c.UpdateDatastore(oid, "TM_MAD=ceph\nTYPE=IMAGE_DS\nNEW=1"))
+    template = datastore(rig, oid).template
+    assert (template.get("TM_MAD"), template.get("TYPE"), template.get("NEW")) == ("shared", "SYSTEM_DS", "1")
+    assert "OLD" not in template
+
+
+def test_a_datastore_in_use_is_not_removed(rig: Rig) -> None:
+    with pytest.raises(ActionError, match="belongs to the system"):
+        rig.call(c.DeleteDatastore(0))
+    system = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=shared"))
+    vm = rig.call(c.AllocateVm("CPU=1\nMEMORY=64", hold=True))
+    rig.call(c.DeployVm(vm, 0, ds_id=system))
+    with pytest.raises(ActionError, match=f"VM {vm} has its files there"):
+        rig.call(c.DeleteDatastore(system))
+    images = rig.call(c.AllocateDatastore("NAME=b\nTM_MAD=shared\nDS_MAD=fs"))
+    rig.call(c.AllocateImage("NAME=i\nSIZE=10", images))
+    rig.answer(EffectKind.IMAGE_CREATE)
+    with pytest.raises(ActionError, match="not empty: 1 images"):
+        rig.call(c.DeleteDatastore(images))
+    rig.settle()
+    rig.call(c.RecoverVm(vm, 3))
+    rig.settle()
+    rig.call(c.DeleteDatastore(system))
+    assert system not in rig.engine.state.datastores
+
+
+def test_only_a_system_datastore_is_disabled_and_then_gets_no_vms(rig: Rig) -> None:
+    with pytest.raises(ActionError, match="Only system datastores"):
+        rig.call(c.EnableDatastore(IMAGES_DS, False))
+    rig.call(c.EnableDatastore(0, False))
+    assert datastore(rig, 0).state is DatastoreState.DISABLED
+    vm = rig.call(c.AllocateVm("CPU=1\nMEMORY=64"))
+    rig.settle()
+    assert rig.vm(vm).user_template.get("SCHED_MESSAGE") == "No system datastores found to run VMs"
+    rig.call(c.EnableDatastore(0, True))
+    rig.settle()
+    assert rig.vm(vm).hid == 0, "what waited is looked at again"
+
+
+def test_datastores_and_images_are_renamed(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.RenameImage(oid, "alpine 3"))
+    rig.call(c.RenameDatastore(IMAGES_DS, "images"))
+    assert (image(rig, oid).name, datastore(rig, IMAGES_DS).name) == ("alpine 3", "images")
+    with pytest.raises(ActionError, match="already taken by DATASTORE 0"):
+        rig.call(c.RenameDatastore(IMAGES_DS, "system"))
+
+
+def test_an_image_is_locked_until_its_file_is_there_and_then_known_to_its_datastore(rig: Rig) -> None:
+    oid = rig.call(c.AllocateImage("NAME=alpine\nPATH=/tmp/alpine.qcow2\nTYPE=os\nLABEL=x", IMAGES_DS))
+    assert (image(rig, oid).state, datastore(rig, IMAGES_DS).images) == (ImageState.LOCKED, ())
+    args = rig.order(EffectKind.IMAGE_CREATE).args
+    assert (args["PATH"], args["SOURCE"], args["DATASTORE_ID"]) == ("/tmp/alpine.qcow2", image(rig, oid).source, "1")
+    rig.answer(EffectKind.IMAGE_CREATE, SIZE="512", FORMAT="raw")
+    made = image(rig, oid)
+    assert (made.state, made.size_mb, made.format, made.effect_id) == (ImageState.READY, 512, "raw", -1)
+    assert made.template.singles() == {"LABEL": "x"}
+    assert datastore(rig, IMAGES_DS).images == (oid,)
+
+
+def test_an_image_that_could_not_be_made_says_why_and_can_be_removed(rig: Rig) -> None:
+    oid = rig.call(c.AllocateImage("NAME=alpine\nPATH=/nowhere", IMAGES_DS))
+    rig.answer(EffectKind.IMAGE_CREATE, ok=False, message="no such file")
+    assert image(rig, oid).state is ImageState.ERROR
+    assert image(rig, oid).template.get("ERROR") == "no such file"
+    rig.call(c.DeleteImage(oid))
+    rig.answer(EffectKind.IMAGE_DELETE)
+    assert oid not in rig.engine.state.images
+    assert datastore(rig, IMAGES_DS).images == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "ds_id", "said"),
+    [
+        ("NAME=x\nSIZE=10", 0, "does not hold images"),
+        ("SIZE=10", 1, "cannot be empty"),
+        ("NAME=x", 1, "PATH (a file to copy) or SIZE"),
+        ("NAME=x\nSIZE=0", 1, "PATH (a file to copy) or SIZE"),
+        ("NAME=x\nSIZE=big", 1, "Attribute SIZE must be a whole number"),
+        ("NAME=x\nSIZE=10\nTYPE=TAPE", 1, "TYPE must be one of OS"),
+        ("NAME=x\nSIZE=10", 77, "Error getting datastore [77]"),
+    ],
+)
+def test_an_image_that_cannot_be_is_refused_with_the_rule(rig: Rig, text: str, ds_id: int, said: str) -> None:
+    with pytest.raises(HoldfastError) as caught:
+        rig.call(c.AllocateImage(text, ds_id))
+    assert said in caught.value.message
+    assert not rig.orders
+
+
+def test_two_images_never_share_a_file(rig: Rig) -> None:
+    first, second = ready_image(rig), ready_image(rig, "NAME=other\nSIZE=10")
+    assert image(rig, first).source != image(rig, second).source
+
+
+def test_an_image_is_used_while_a_vm_has_it_and_not_removed(rig: Rig) -> None:
+    oid = ready_image(rig)
+    first, second = vm_with(rig, oid), vm_with(rig, oid)
+    assert (image(rig, oid).state, image(rig, oid).vms) == (ImageState.USED, (first, second))
+    with pytest.raises(ActionError, match=f"VMs {first}, {second} use it"):
+        rig.call(c.DeleteImage(oid))
+    rig.call(c.VmAction(first, "terminate"))
+    assert image(rig, oid).state is ImageState.USED
+    rig.call(c.VmAction(second, "terminate"))
+    assert (image(rig, oid).state, image(rig, oid).vms) == (ImageState.READY, ())
+
+
+def test_a_persistent_image_has_one_user_at_a_time(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.PersistImage(oid, True))
+    vm_with(rig, oid)
+    assert image(rig, oid).state is ImageState.USED_PERS
+    with pytest.raises(ActionError, match="persistent and already in use"):
+        vm_with(rig, oid)
+    with pytest.raises(ActionError, match="Cannot change image"):
+        rig.call(c.PersistImage(oid, False))
+
+
+def test_a_persistent_image_of_a_vm_deleted_while_active_needs_the_operators_eye(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.PersistImage(oid, True))
+    vm = vm_with(rig, oid)
+    rig.call(c.DeployVm(vm, 0))
+    rig.settle()
+    rig.call(c.RecoverVm(vm, 3))
+    rig.settle()
+    assert image(rig, oid).state is ImageState.ERROR
+    rig.call(c.EnableImage(oid, True))
+    assert image(rig, oid).state is ImageState.READY
+
+
+def test_a_persistent_image_of_a_vm_that_ended_well_is_ready_again(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.PersistImage(oid, True))
+    vm = vm_with(rig, oid)
+    rig.call(c.DeployVm(vm, 0))
+    rig.settle()
+    rig.call(c.VmAction(vm, "terminate-hard"))
+    rig.settle()
+    assert image(rig, oid).state is ImageState.READY
+
+
+def test_an_image_that_is_not_ready_is_not_used(rig: Rig) -> None:
+    oid = rig.call(c.AllocateImage("NAME=alpine\nSIZE=10", IMAGES_DS))
+    with pytest.raises(ActionError, match="in state: LOCKED"):
+        vm_with(rig, oid)
+    with pytest.raises(ActionError, match="in state: LOCKED"):
+        rig.call(c.DeleteImage(oid))
+
+
+def test_images_are_enabled_and_disabled_in_the_states_that_allow_it(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.EnableImage(oid, False))
+    assert image(rig, oid).state is ImageState.DISABLED
+    with pytest.raises(ActionError, match="Cannot disable"):
+        rig.call(c.EnableImage(oid, False))
+    rig.call(c.EnableImage(oid, True))
+    vm_with(rig, oid)
+    with pytest.raises(ActionError, match="Cannot disable image 0, it is in state: USED"):
+        rig.call(c.EnableImage(oid, False))
+
+
+def test_only_disks_are_persistent(rig: Rig) -> None:
+    oid = ready_image(rig, "NAME=cd\nSIZE=10\nTYPE=CDROM")
+    assert image(rig, oid).type is ImageType.CDROM
+    with pytest.raises(TemplateError, match="cannot be persistent"):
+        rig.call(c.PersistImage(oid, True))
+
+
+def test_the_template_of_an_image_is_replaced_or_merged(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.UpdateImage(oid, "A=1\nB=2"))
+    rig.call(c.UpdateImage(oid, "B=3", append=True))
+    assert image(rig, oid).template.singles() == {"A": "1", "B": "3"}
