@@ -49,17 +49,7 @@ def the_line(ended: subprocess.CompletedProcess[str]) -> str:
     [
         ("patience = 3\n", "unknown key patience; known are accelerator, beacon_period_s,"),
         ('listen = ["localhost"]\n', '"localhost" is not an address: write ip:port'),
-        ('listen = ["127.0.0.1:99999"]\n', '"127.0.0.1:99999" is not an address'),
-        ('beacons = "4124"\n', '"4124" is not an address'),
-        ("listen = []\n", "listen must be text or a list of texts, it is []"),
-        ("listen = [2633]\n", "listen must be text or a list of texts, it is [2633]"),
-        ("var = 7\n", "var must be text, it is 7"),
-        ('log_level = "LOUD"\n', 'log_level is "LOUD", it must be one of DEBUG, INFO, WARNING, ERROR'),
-        ('accelerator = "warp"\n', 'accelerator is "warp", it must be one of auto, kvm, tcg'),
-        ('beacon_period_s = "1"\n', "beacon_period_s must be a positive number, it is '1'"),
         ("dead_after_s = 1\n", "beacon_period_s < suspect_after_s < dead_after_s must hold, they are 1.0, 1.5, 1"),
-        ("starts_per_host = 0\n", "starts_per_host must be a positive number, it is 0"),
-        ("starts_per_host = 1.5\n", "starts_per_host must be a whole number, it is 1.5"),
         ("listen = ", "Cannot read configuration file"),
     ],
 )
@@ -85,7 +75,7 @@ def test_credentials_and_keys_that_are_damaged_are_refused_in_one_line(tmp_path:
     auth = tmp_path / "var" / ".one" / "one_auth"
     auth.parent.mkdir(parents=True)
     auth.write_text("oneadmin\n")
-    assert the_line(serve(tmp_path)) == f"{auth} must hold one line, name:password."
+    assert the_line(serve(tmp_path)) == f"{auth} must hold one line of UTF-8 text, name:password."
     auth.write_text("oneadmin:secret\n")
     (tmp_path / "var" / "agent_master.key").write_bytes(b"short")
     assert "agent_master.key is damaged: it must hold 32 bytes" in the_line(serve(tmp_path))

@@ -28,9 +28,10 @@ def credentials(path: Path) -> tuple[str, str]:
     """oneadmin's name and password from the file; one with a random password is made if there is none."""
     if not path.exists():
         _write_secret(path, f"oneadmin:{secrets.token_urlsafe(18)}\n".encode())
-    name, colon, password = path.read_text(encoding="utf-8").strip().partition(":")
-    if not colon or not name or not password:
-        raise ConfigError(f"{path} must hold one line, name:password.")
+    line = path.read_bytes().decode("utf-8", "replace").strip()
+    name, _, password = line.partition(":")
+    if not name or not password or "\n" in line or "\ufffd" in line:
+        raise ConfigError(f"{path} must hold one line of UTF-8 text, name:password.")
     return name, password
 
 

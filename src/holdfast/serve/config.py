@@ -73,7 +73,7 @@ def _read(path: Path, required: bool) -> dict[str, Any]:
         if required:
             raise ConfigError(f"There is no configuration file {path}.") from None
         return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"Cannot read configuration file {path}: {error}.") from None
     return {key: _converted(path, key, value) for key, value in given.items()}
 

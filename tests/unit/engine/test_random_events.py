@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.unit.engine.story import MOVES, VALUES, Story
 
-SEEDS = range(30)
-STEPS = 120
+SEEDS = range(60)
+STEPS = 150
 NUMBERS = st.lists(st.integers(0, 5039), min_size=4, max_size=4)
 
 

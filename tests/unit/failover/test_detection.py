@@ -207,6 +207,26 @@ def test_a_loss_that_is_explained_does_not_count(clock: Clock) -> None:
     assert not clock.detector.is_blind()
 
 
+def test_what_passed_before_the_looking_began_was_nobodys_silence(clock: Clock) -> None:
+    clock.now += 600
+    clock.detector.begin(clock.now)
+    clock.run(10)
+    assert clock.suspects == clock.silent == []
+
+
+def test_a_host_that_was_lost_before_we_started_counts_as_lost_until_it_is_explained() -> None:
+    clock = Clock(3)
+    clock.detector.lost(7, "boot")
+    clock.detector.lost(8, "boot")
+    clock.detector.lost(9, "")
+    assert not clock.detector.is_blind()
+    clock.alive.discard(0)
+    clock.run(4)
+    assert clock.detector.is_blind(), "three of five, and one that was never heard"
+    clock.detector.explain(7)
+    assert not clock.detector.is_blind()
+
+
 def test_hosts_that_were_never_heard_make_nobody_blind(clock: Clock) -> None:
     for host_id in range(10, 30):
         clock.detector.watch(host_id, clock.now)

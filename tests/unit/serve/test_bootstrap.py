@@ -29,11 +29,11 @@ def test_credentials_are_made_once_and_for_their_owner_only(tmp_path: Path) -> N
     assert [entry.name for entry in path.parent.iterdir()] == ["one_auth"], "no draft is left"
 
 
-@pytest.mark.parametrize("content", ["", "oneadmin", ":secret", "oneadmin:", "\n"])
-def test_credentials_that_are_none_are_refused(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"oneadmin", b":secret", b"oneadmin:", b"\n", b"a:b\nc:d\n", b"a:\xff"])
+def test_credentials_that_are_none_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "one_auth"
-    path.write_text(content)
-    with pytest.raises(ConfigError, match="must hold one line, name:password"):
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="must hold one line of UTF-8 text, name:password"):
         credentials(path)
 
 

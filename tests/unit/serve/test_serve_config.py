@@ -51,6 +51,33 @@ def test_a_limit_that_is_no_positive_number_is_refused(tmp_path: Path, key: str,
         load(given(tmp_path, f"{key} = {value}\n"), {})
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("patience = 3", "unknown key patience; known are accelerator, beacon_period_s,"),
+        ('listen = ["127.0.0.1:99999"]', '"127.0.0.1:99999" is not an address'),
+        ('beacons = "4124"', '"4124" is not an address'),
+        ("listen = []", "listen must be text or a list of texts, it is []"),
+        ("listen = [2633]", "listen must be text or a list of texts, it is [2633]"),
+        ("var = 7", "var must be text, it is 7"),
+        ("emulator = true", "emulator must be text, it is True"),
+        ('log_level = "LOUD"', 'log_level is "LOUD", it must be one of DEBUG, INFO, WARNING, ERROR'),
+        ('accelerator = "warp"', 'accelerator is "warp", it must be one of auto, kvm, tcg'),
+        ("starts_per_host = 0", "starts_per_host must be a positive number, it is 0"),
+        ("starts_per_host = 1.5", "starts_per_host must be a whole number, it is 1.5"),
+        ("listen = ", "Cannot read configuration file"),
+        ("listen = '\udcff'", "Cannot read configuration file"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_key_and_rule(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "holdfast.toml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError) as refused:
+        load(file, {})
+    assert said in refused.value.message
+    assert "\n" not in refused.value.message
+
+
 def test_a_host_cannot_be_dead_before_it_is_suspected() -> None:
     with pytest.raises(ConfigError, match=r"they are 1\.0, 4\.0, 3\.0"):
         load(None, {"suspect_after_s": 4.0})

@@ -47,7 +47,7 @@ class SessionDaemon:
 
     def start(self) -> None:
         """Returns when the socket takes connections."""
-        user = ["unshare", "-U", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+        user = ["unshare", "-U", "--map-user=65534", "--map-group=65534"] if os.geteuid() == 0 else []
         places = {"RUNTIME_DIR": "run", "CONFIG_HOME": "config", "CACHE_HOME": "cache", "DATA_HOME": "data"}
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
