@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.engine import commands as c
-from holdfast.engine.events import Answered, HostAlive, VmSeen
+from holdfast.engine.events import Answered, HostAlive, HostSilent, VmSeen
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind, FailoverState, HostState, RowState
 from holdfast.model.errors import ActionError
@@ -37,8 +37,10 @@ def test_a_start_that_went_to_the_new_boot_is_not_repeated_elsewhere(rig: Rig) -
     vm = rig.call(c.AllocateVm("CPU=0.1\nMEMORY=64", hold=True))
     rig.call(c.DeployVm(vm, 0))
     rig.answer(EffectKind.TM_PROLOG)
-    rig.now += 10
-    rig.lose(0)
+    rig.now += 5
+    rig.engine.senses.detector.beat(0, OLD, (), rig.now)
+    rig.now += 5
+    rig.tell(HostSilent(0, rig.now, False, ()))
     rig.open_failover(0, flags='PAUSE="60"')
     rig.now += 10
     rig.tell(HostAlive(0, NEW, ((vm, "RUNNING"),)))
@@ -135,6 +137,38 @@ def test_a_fencing_that_succeeds_wins_over_a_host_that_was_heard_meanwhile(rig: 
     rig.settle()
     assert rig.vm(vm).hid in (1, 2)
     assert rig.failover(failover).state is FailoverState.DONE
+
+
+def test_a_start_that_the_old_boot_took_to_its_grave_is_made_elsewhere(rig: Rig) -> None:
+    vm = rig.call(c.AllocateVm("CPU=0.1\nMEMORY=64", hold=True))
+    rig.call(c.DeployVm(vm, 0))
+    rig.answer(EffectKind.TM_PROLOG)
+    rig.now += 5
+    rig.engine.senses.detector.beat(0, OLD, (), rig.now)
+    rig.now += 5
+    rig.tell(HostSilent(0, rig.now, False, ()))
+    rig.open_failover(0, flags='PAUSE="60"')
+    rig.tell(HostAlive(0, NEW))
+    rig.settle()
+    assert rig.vm(vm).hid in (1, 2)
+
+
+def test_the_return_of_a_host_proven_dead_ends_no_failover_that_needs_an_operator(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.lose(0)
+    failover = rig.open_failover(0)
+    rig.answer(EffectKind.FENCE_STATUS, POWER="OFF")
+    for _ in range(2):
+        rig.answer(EffectKind.TM_MIGRATE)
+        rig.answer(EffectKind.VMM_DEPLOY, ok=False, message="no such machine type")
+    blocked = rig.failover(failover)
+    assert blocked.state is FailoverState.BLOCKED
+    rig.tell(HostAlive(0, NEW))
+    assert rig.host(0).usable
+    assert rig.failover(failover) == blocked
+    rig.call(c.RetryFailover(failover))
+    rig.settle()
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING
 
 
 def test_a_cleanup_on_a_host_that_dies_is_completed_by_the_proof(rig: Rig) -> None:
