@@ -119,9 +119,14 @@ def _with_capacity(host: Host, template: Template, event: HostAlive) -> Host:
     if event.system is None:
         return replace(host, template=template)
     template = template.replaced(dict(sorted(event.system.items())))
-    max_cpu = int(event.system.get("TOTALCPU") or host.max_cpu)
-    max_mem = int(event.system.get("TOTALMEMORY") or host.max_mem)
+    max_cpu = _whole(event.system.get("TOTALCPU", ""), host.max_cpu)
+    max_mem = _whole(event.system.get("TOTALMEMORY", ""), host.max_mem)
     return replace(host, template=template, max_cpu=max_cpu, max_mem=max_mem)
+
+
+def _whole(text: str, known: int) -> int:
+    """The number an agent reports; what was known before when it is none."""
+    return int(text) if text.isascii() and text.isdigit() else known
 
 
 def host_degraded(work: Work, event: HostDegraded) -> None:

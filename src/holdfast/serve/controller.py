@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from holdfast.engine.commands import Command
 from holdfast.engine.engine import Batch, Engine
-from holdfast.engine.events import Called, Event
+from holdfast.engine.events import Called, Event, HostDegraded
 from holdfast.engine.state import State
 from holdfast.model.beacon import BeaconReport
 from holdfast.model.errors import HoldfastError, StoreError
@@ -80,7 +80,9 @@ class Controller:
     def hear(self, report: BeaconReport) -> None:
         """A beacon arrived."""
         for event in self.engine.senses.hear(report, self._clock()):
-            self._put(event, None)
+            # while the store refuses, what the next beacons will say again is not piled up
+            if not self._refused_since or not self._pending or isinstance(event, HostDegraded):
+                self._put(event, None)
 
     def rival(self, host_id: int) -> None:
         """An earlier boot of the host is heard again: two agents claim to be it."""

@@ -146,6 +146,25 @@ def test_while_the_store_refuses_callers_are_told_at_once_and_observations_are_k
     asyncio.run(scenario())
 
 
+def test_beacons_do_not_pile_up_while_the_store_refuses_and_the_first_after_it_counts() -> None:
+    async def scenario() -> None:
+        async with running() as rigged:
+            hosts = [await rigged.host(name) for name in ("a", "b")]
+            rigged.store.fail_next("the disk is full")
+            with pytest.raises(StoreError):
+                await rigged.host("c")
+            for seq in range(1, 200):
+                rigged.beat(hosts[0], seq)
+                rigged.beat(hosts[1], seq)
+            published = len(rigged.published)
+            await until(lambda: rigged.state_of(hosts[0]) is HostState.MONITORED)
+            assert sum(len(batch.events) for batch in rigged.published[published:]) == 1
+            rigged.beat(hosts[1], 200)
+            await until(lambda: rigged.state_of(hosts[1]) is HostState.MONITORED)
+
+    asyncio.run(scenario())
+
+
 def test_a_caller_that_gave_up_does_not_disturb_the_others() -> None:
     async def scenario() -> None:
         async with running() as rigged:

@@ -59,7 +59,7 @@ def _new(work: Work, command: c.AllocateFailover, host: Host) -> Failover:
     silent_since = min(
         (item.at for item in work.senses.evidence(host.oid, work.now) if item.source == "agent"), default=since
     )
-    opened = f"host {host.name} is lost: {since - silent_since:.1f} s of silence"
+    opened = f"host {host.name} is lost: {max(0.0, since - silent_since):.1f} s of silence"
     state = FailoverState.WATCHING
     return Failover(
         work.draft.next_id(Failover),
