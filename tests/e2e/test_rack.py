@@ -300,9 +300,6 @@ def test_an_ordinary_user_can_have_a_rack(directory: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("all the other tests just did it")
     home = directory.parent / "home"
-    shutil.copytree(cache_dir(), home / ".cache" / "holdfast")
-    for path in (directory.parent, home, *home.rglob("*")):
-        os.chown(path, USER, USER)
     ordinary = [
         "setpriv",
         f"--reuid={USER}",
@@ -315,6 +312,9 @@ def test_an_ordinary_user_can_have_a_rack(directory: Path) -> None:
     python = [*ordinary, f"PYTHONPATH={Path(rack.__file__).parents[2]}", sys.executable]
     if run([*python, "-c", "import holdfast.sandbox.rack"]).returncode != 0:
         pytest.skip("this checkout can be read by its owner only")
+    shutil.copytree(cache_dir(), home / ".cache" / "holdfast")
+    for path in (directory.parent, home, *home.rglob("*")):
+        os.chown(path, USER, USER)
     done = run([*python, "-c", AS_ORDINARY_USER, str(directory)], limit_s=60)
     shutil.rmtree(home)
     assert done.stdout.splitlines() == ["up, user 54321", "host1 off: False", "host1 on: True", "fenced: 0"], (
