@@ -10,7 +10,7 @@ from holdfast.engine.work import Work
 from holdfast.lifecycle import Decision, Facts, Target, VmEvent, decide
 from holdfast.lifecycle.decide import is_available
 from holdfast.model.enums import EffectKind, EffectState
-from holdfast.model.errors import ActionError, HoldfastError
+from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
@@ -95,8 +95,3 @@ def with_message(work: Work, vm: Vm, name: str, message: str) -> Vm:
     after = replace(vm, user_template=changed)
     work.draft.put(after)
     return after
-
-
-def refusal_of(error: HoldfastError) -> str:
-    """The sentence of a refusal."""
-    return error.message

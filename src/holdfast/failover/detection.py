@@ -55,7 +55,6 @@ class Watch:
     hypervisor_text: str = "not asked"
     heartbeat: str = "not read"
     silent_since: float = 0.0
-    explained: bool = False
 
 
 @dataclass(slots=True)
@@ -110,7 +109,6 @@ class Detector:
         watch.verdict = Verdict.ALIVE
         watch.vms = vms
         watch.silent_since = 0.0
-        watch.explained = False
         self._line[host_id] = now
         self._line.move_to_end(host_id)
         self._expected.add(host_id)
@@ -134,7 +132,6 @@ class Detector:
     def explain(self, host_id: int) -> None:
         """The host is proven dead or out of service: it no longer counts as lost without explanation."""
         if host_id in self.watches:
-            self.watches[host_id].explained = True
             self._expected.discard(host_id)
             self._lost.discard(host_id)
 
