@@ -31,6 +31,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
 
 TARGETS = {
     "engine.events_per_s": (ge, 2000, ANY),
+    "journal.state_changes_per_s": (ge, 2000, ANY),
     "failover.dispatch_s": (le, 5, ANY),
     "memory.state_and_replies_mib": (le, 2048, ANY),
     "beacons.cpu_share": (le, 60, ANY),

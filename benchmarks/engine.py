@@ -2,18 +2,23 @@
 
 Under load a few hundred callers power their VMs off and on again, each change stored and synced before it is answered;
 what arrives together is committed together.  An event is a call that changes a VM's state, or the driver's answer that
-changes it again.  The VMs are taken from all over the pool.
+changes it again; a state change is a VM that went through the journal in another state than before.  The VMs are taken
+from all over the pool.  Each size has a process of its own, so that its memory can be told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from benchmarks.figures import Figure, Measurement
 from benchmarks.installation import ONEADMIN, controlled, stored
+from benchmarks.process import figures_of_process, resident_mib
 from holdfast.engine.commands import VmAction
 from holdfast.engine.engine import Batch
 from holdfast.engine.events import Answered, Called
@@ -25,7 +30,7 @@ from holdfast.store.sqlite import SqliteStore
 
 CALLERS = 500
 VMS_PER_HOST = 10
-SIZES = (1_000, 10_000, 20_000, 40_000)
+SIZES = (1_000, 10_000, 100_000)
 QUICK_SIZES = (1_000, 10_000)
 WARM_UP_S = 0.5
 SECONDS = 3.0
@@ -36,9 +41,19 @@ LIMIT_S = 60.0
 
 def _events(quick: bool) -> Iterator[Figure]:
     for size in QUICK_SIZES if quick else SIZES:
-        with stored(size // VMS_PER_HOST, VMS_PER_HOST) as store:
-            events = asyncio.run(_under_load(store, QUICK_SECONDS if quick else SECONDS))
-            yield Figure("engine.events_per_s", size, events, "events/s")
+        yield from figures_of_process(_load, size, QUICK_SECONDS if quick else SECONDS)
+
+
+def _load(results: Connection, size: int, seconds: float) -> None:
+    """The process; sends its figures, and None when it is through."""
+    with stored(size // VMS_PER_HOST, VMS_PER_HOST) as store:
+        gc.collect()
+        rates, resident_mib = asyncio.run(_under_load(store, seconds))
+    results.send(Figure("engine.events_per_s", size, rates.events, "events/s"))
+    results.send(Figure("journal.state_changes_per_s", size, rates.changes, "changes/s"))
+    results.send(Figure("journal.changes_per_commit", size, rates.changes / rates.commits, "changes"))
+    results.send(Figure("journal.resident_mib", size, resident_mib, "MiB"))
+    results.send(None)
 
 
 def _single(quick: bool) -> Iterator[Figure]:
@@ -49,7 +64,13 @@ def _single(quick: bool) -> Iterator[Figure]:
 
 
 MEASUREMENTS = (
-    Measurement(("engine.events_per_s",), _events),
+    Measurement(
+        (
+            *("engine.events_per_s", "journal.state_changes_per_s"),
+            *("journal.changes_per_commit", "journal.resident_mib"),
+        ),
+        _events,
+    ),
     Measurement(("engine.single_ms",), _single),
 )
 
@@ -58,7 +79,7 @@ class _Callers:
     """Powers VMs off and on, and knows when the drivers are through with one."""
 
     def __init__(self) -> None:
-        self.events = 0
+        self.events = self.changes = self.commits = 0
         self._at_rest: dict[int, asyncio.Event] = {}
 
     def ordered(self, order: Order) -> None:
@@ -67,6 +88,8 @@ class _Callers:
     def published(self, batch: Batch) -> None:
         """Counts the events that changed something, and wakes whoever waits for the VM."""
         self.events += sum(1 for event in batch.events if isinstance(event, Called | Answered))
+        self.commits += not batch.is_empty
+        self.changes += sum(1 for thing in batch.changes.puts if isinstance(thing, Vm))
         for thing in batch.changes.puts:
             if isinstance(thing, Vm) and thing.effect_id < 0 and thing.oid in self._at_rest:
                 self._at_rest[thing.oid].set()
@@ -85,21 +108,33 @@ class _Callers:
         return taken
 
 
-async def _under_load(store: SqliteStore, seconds: float) -> float:
+class _Rates(NamedTuple):
+    """Per second."""
+
+    events: float
+    changes: float
+    commits: float
+
+
+async def _under_load(store: SqliteStore, seconds: float) -> tuple[_Rates, float]:
+    """The rates, and the resident memory in MiB."""
     callers = _Callers()
     async with asyncio.timeout(LIMIT_S), controlled(store, callers.ordered, callers.published) as controller:
         tasks = [asyncio.create_task(_keep_changing(callers, controller, number)) for number in range(CALLERS)]
         await asyncio.sleep(WARM_UP_S)
-        before, started = callers.events, time.perf_counter()
+        before, started = (callers.events, callers.changes, callers.commits), time.perf_counter()
         await asyncio.sleep(seconds)
-        rate = (callers.events - before) / (time.perf_counter() - started)
+        taken = time.perf_counter() - started
+        after = (callers.events, callers.changes, callers.commits)
+        rates = _Rates(*((now - then) / taken for now, then in zip(after, before, strict=True)))
+        memory_mib = resident_mib()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         for task in tasks:
             if not task.cancelled():
                 task.result()
-    return rate
+    return rates, memory_mib
 
 
 async def _keep_changing(callers: _Callers, controller: Controller, number: int) -> None:

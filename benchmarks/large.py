@@ -8,47 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import multiprocessing
-import os
 import time
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from benchmarks.failover import figures_of, lose
 from benchmarks.figures import Figure, Measurement
 from benchmarks.installation import stored
+from benchmarks.process import figures_of_process, resident_mib
 from holdfast.api.views import Views
 from holdfast.serve.controller import Controller
 
 HOSTS = 10_000
 QUICK_HOSTS = 2_000
 VMS_PER_HOST = 10
-LIMIT_S = 150.0
-_PROCESSES = multiprocessing.get_context("spawn")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def _large(quick: bool) -> Iterator[Figure]:
-    ours, theirs = _PROCESSES.Pipe(duplex=False)
-    process = _PROCESSES.Process(target=_live, args=(theirs, QUICK_HOSTS if quick else HOSTS), daemon=True)
-    process.start()
-    theirs.close()
-    until = time.monotonic() + LIMIT_S
-    try:
-        while (figure := _next(ours, until)) is not None:
-            yield figure
-    finally:
-        process.terminate()
-        process.join(10)
-
-
-def _next(figures: Connection, until: float) -> Figure | None:
-    if not figures.poll(max(0.0, until - time.monotonic())):
-        raise TimeoutError(f"The large installation was not through after {LIMIT_S:g} s")
-    figure: Figure | None = figures.recv()
-    return figure
+    return figures_of_process(_live, QUICK_HOSTS if quick else HOSTS)
 
 
 MEASUREMENTS = (
@@ -75,13 +53,9 @@ def _live(results: Connection, hosts: int) -> None:
 async def _look(results: Connection, started: float, controller: Controller) -> None:
     size = len(controller.state.vms)
     results.send(Figure("engine.start_s", size, time.perf_counter() - started, "s"))
-    results.send(Figure("memory.state_mib", size, _resident_mib(), "MiB"))
+    results.send(Figure("memory.state_mib", size, resident_mib(), "MiB"))
     views = Views(controller)
     vms = list(controller.state.vms.values())
     await views.short_vms.many(vms)
     await views.extended_vms(vms)
-    results.send(Figure("memory.state_and_replies_mib", size, _resident_mib(), "MiB"))
-
-
-def _resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
+    results.send(Figure("memory.state_and_replies_mib", size, resident_mib(), "MiB"))

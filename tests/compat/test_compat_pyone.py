@@ -13,6 +13,7 @@ import pytest
 from holdfast.api.app import make_app
 from holdfast.api.server import Server
 from holdfast.engine import commands
+from holdfast.model.enums import HistoryAction
 from holdfast.model.errors import (
     ActionError,
     AllocateError,
@@ -22,7 +23,7 @@ from holdfast.model.errors import (
     TemplateError,
 )
 from holdfast.model.template_text import parse_any
-from tests.unit.api.world import ADMIN_SESSION, GUEST_SESSION, FakeController, installation
+from tests.unit.api.world import ADMIN_SESSION, GUEST_SESSION, FakeController, installation, vm_with_snapshots
 
 LIMIT_S = 10.0
 
@@ -159,6 +160,72 @@ def test_objects_are_created_and_changed(running: Running, one: Any) -> None:
     assert received[3:5] == [commands.VmAction(0, "poweroff-hard"), commands.MigrateVm(0, 3, False, False, -1, 0)]
     assert isinstance(received[5], commands.UpdateHost)
     assert received[5].append
+
+
+def test_every_way_to_migrate_reaches_the_engine(running: Running, one: Any) -> None:
+    assert one.vm.migrate(0, 3, True) == 7
+    assert [one.vm.migrate(0, 3, False, True, 1, kind) for kind in (0, 1, 2)] == [7, 7, 7]
+    assert [command for _, command in running.controller.calls] == [
+        commands.MigrateVm(0, 3, live=True),
+        *(commands.MigrateVm(0, 3, False, True, 1, kind) for kind in (0, 1, 2)),
+    ]
+
+
+def test_devices_and_sizes_are_changed(running: Running, one: Any) -> None:
+    assert one.vm.attach(0, {"TEMPLATE": {"DISK": {"IMAGE_ID": "1", "DEV_PREFIX": "vd"}}}) == 7
+    assert one.vm.attachnic(0, {"TEMPLATE": {"NIC": {"BRIDGE": "br0", "IP": "192.0.2.9"}}}) == 7
+    assert one.vm.resize(0, {"CPU": "2", "MEMORY": "1024"}, False) == 7
+    assert one.vm.detach(0, 1) == one.vm.detachnic(0, 0) == one.vm.diskresize(0, 1, "2048") == 7
+    assert one.vm.resize(0, 'VCPU="2"') == 7
+    disk, nic, size, *rest = [command for _, command in running.controller.calls]
+    assert isinstance(disk, commands.AttachDisk)
+    assert parse_any(disk.text).section("DISK") == {"IMAGE_ID": "1", "DEV_PREFIX": "vd"}
+    assert isinstance(nic, commands.AttachNic)
+    assert parse_any(nic.text).section("NIC") == {"BRIDGE": "br0", "IP": "192.0.2.9"}
+    assert isinstance(size, commands.ResizeVm)
+    assert (parse_any(size.text).singles(), size.enforce) == ({"CPU": "2", "MEMORY": "1024"}, False)
+    assert rest == [
+        commands.DetachDisk(0, 1),
+        commands.DetachNic(0, 0),
+        commands.ResizeDisk(0, 1, "2048"),
+        commands.ResizeVm(0, 'VCPU="2"', enforce=True),
+    ]
+
+
+def test_snapshots_are_taken_gone_back_to_renamed_and_removed(running: Running, one: Any) -> None:
+    running.controller.answer = 0
+    assert one.vm.snapshotcreate(5, "before") == 0
+    assert one.vm.disksnapshotcreate(5, 1, "before") == 0
+    running.controller.answer = 5
+    assert one.vm.snapshotrevert(5, 0) == one.vm.snapshotdelete(5, 0) == 5
+    assert one.vm.disksnapshotrevert(5, 1, 0) == one.vm.disksnapshotdelete(5, 1, 0) == 5
+    assert one.vm.disksnapshotrename(5, 1, 0, "after") == 5
+    assert [command for _, command in running.controller.calls] == [
+        commands.CreateSnapshot(5, "before"),
+        commands.CreateDiskSnapshot(5, 1, "before"),
+        commands.RevertSnapshot(5, 0),
+        commands.DeleteSnapshot(5, 0),
+        commands.RevertDiskSnapshot(5, 1, 0),
+        commands.DeleteDiskSnapshot(5, 1, 0),
+        commands.RenameDiskSnapshot(5, 1, 0, "after"),
+    ]
+
+
+def test_snapshots_are_read(running: Running, one: Any) -> None:
+    running.controller.put(vm_with_snapshots(1))
+    found = one.vm.info(1)
+    first, second = found.SNAPSHOTS
+    assert (first.DISK_ID, first.CURRENT_BASE, first.NEXT_SNAPSHOT, first.ALLOW_ORPHANS) == (0, 3, 4, "NO")
+    assert [(each.ID, each.PARENT, each.SIZE, each.NAME) for each in first.SNAPSHOT] == [
+        (0, -1, 1024, "clean"),
+        (1, 0, 1024, "tried"),
+        (3, 0, 2048, "good]]>"),
+    ]
+    assert [(each.ACTIVE, each.CHILDREN) for each in first.SNAPSHOT] == [(None, "1,3"), (None, None), ("YES", None)]
+    assert [each.DISK_ID for each in (first, second)] == [0, 2]
+    assert [each["NAME"] for each in found.TEMPLATE["SNAPSHOT"]] == ["before & after", "snapshot-1"]
+    actions = [record.ACTION for record in found.HISTORY_RECORDS.HISTORY]
+    assert actions == [action.value for action in HistoryAction]
 
 
 @pytest.mark.parametrize(

@@ -6,31 +6,19 @@ the guests' ledger: one writer at any time, no acknowledged write lost.
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from xml.etree.ElementTree import Element
 
 import pytest
 
-from holdfast.sandbox import controller as controllers
-from holdfast.sandbox import ledger
-from holdfast.sandbox import rack as racks
-from holdfast.sandbox.controller import Controller
-from holdfast.sandbox.disks import find_disk
-from holdfast.sandbox.ledger import Ledger
 from holdfast.sandbox.namespaces import not_root
-from holdfast.sandbox.rack import BmcMode, Rack, RackConfig
+from holdfast.sandbox.rack import BmcMode
 from tests.e2e.daemon import BIN, GUIDE_HOOK, until
+from tests.e2e.stage import FAILOVER_LIMIT_S, Stage, rack_with_controller
 
 pytestmark = pytest.mark.rack
 HOOK = GUIDE_HOOK.replace("-p 5", "-p 1")
-GUESTS_LIMIT_S = 60.0
-FAILOVER_LIMIT_S = 60.0
 QUIET_S = 7.0
 """More than twice the silence after which a host is lost."""
 CRASH_LIBVIRTD = r"""set -e
@@ -44,138 +32,12 @@ setsid -f env -i $(cat /run/libvirtd.environment) {" ".join(not_root())} \
 """
 
 
-class Stage:
-    """The rack and its controller, which may be killed and started again."""
-
-    def __init__(self, rack: Rack, controller: Controller) -> None:
-        self.rack = rack
-        self.controller = controller
-        self.host_ids = {
-            host.findtext("NAME", ""): int(host.findtext("ID", "-1"))
-            for host in self.xml("one.hostpool.info").findall("HOST")
-        }
-
-    def call(self, method: str, *arguments: object) -> object:
-        """Calls the API."""
-        return self.controller.api.call(method, *arguments)
-
-    def xml(self, method: str, *arguments: object) -> Element:
-        """Calls the API for a document."""
-        return self.controller.api.xml(method, *arguments)
-
-    def crash(self) -> None:
-        """SIGKILL of the controller, a second of absence, and up again."""
-        self.controller.api.close()
-        controllers.kill(self.controller)
-        time.sleep(1.0)
-        self.controller = controllers.restart(self.controller)
-
-    def guests(self, host: str, *names: str) -> dict[str, int]:
-        """Guests that run on this host and write; their VM ids by name."""
-        ids = {}
-        for name in names:
-            ids[name] = int(str(self.call("one.vm.allocate", controllers.guest(self.controller, name), True)))
-            self.call("one.vm.deploy", ids[name], self.host_ids[host], False, -1, "")
-        for name in names:
-            self.wait_for_writer(name, 1)
-        return ids
-
-    def ledger(self, name: str) -> Ledger:
-        """What the guest has written so far."""
-        disk, consoles = find_disk(self.rack.directory, name)
-        return ledger.read(disk, consoles)
-
-    def wait_for_writer(self, name: str, boots: int, records: int = 5) -> Ledger:
-        """The ledger as soon as this many boots have written, the last of them this many records."""
-
-        def look() -> Ledger | None:
-            if not self.rack.console(name).exists() or b"\nACK " not in self.rack.console(name).read_bytes():
-                return None
-            read = self.ledger(name)
-            return read if len(read.writers) == boots and read.writers[-1].acknowledged >= records else None
-
-        return until(look, GUESTS_LIMIT_S, f"{name} writing in boot {boots}")
-
-    def vm_at(self, vm_id: int) -> tuple[str, str, list[str]]:
-        """STATE and LCM_STATE of a VM, and the hosts of its history."""
-        vm = self.xml("one.vm.info", vm_id)
-        hosts = [record.findtext("HOSTNAME", "") for record in vm.findall("HISTORY_RECORDS/HISTORY")]
-        return vm.findtext("STATE", ""), vm.findtext("LCM_STATE", ""), hosts
-
-    def host(self, name: str) -> Element:
-        """A host as the controller sees it."""
-        return self.xml("one.host.info", self.host_ids[name])
-
-    def failovers(self, host: str) -> list[Element]:
-        """The failovers of this host, the newest first."""
-        found = [one for one in self.xml("one.failoverpool.info").findall("FAILOVER") if _is_of(one, host)]
-        return sorted(found, key=lambda one: -int(one.findtext("ID", "0")))
-
-    def wait_for_failover(self, host: str, state: str) -> Element:
-        """The newest failover of this host as soon as it is in this state."""
-
-        def look() -> Element | None:
-            found = self.failovers(host)
-            return found[0] if found and found[0].findtext("STATE_STR") == state else None
-
-        return until(look, FAILOVER_LIMIT_S, f"the failover of {host} {state}")
-
-    def starts(self, vm_id: int) -> int:
-        """How many times a driver was told to start this VM, from the journal."""
-        path = self.rack.directory / "controller" / "holdfast.db"
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
-            found = database.execute(
-                "SELECT count(*) FROM effect WHERE kind = 'vmm.deploy' AND subject = ?", [vm_id]
-            ).fetchone()
-        return int(found[0])
-
-    def on(self, host: str, *argv: str) -> str:
-        """Runs a program on a host; what it printed."""
-        done = subprocess.run(
-            self.rack.enter_host_argv(host, argv), capture_output=True, text=True, timeout=30, check=True
-        )
-        return done.stdout.strip()
-
-    def restore(self, host: str) -> None:
-        """Gives the host back everything that a test may have taken."""
-        self.call("one.host.update", self.host_ids[host], 'FENCE_TIMEOUT="10"', 1)
-        self.rack.set_bmc(host, BmcMode.OK)
-        if self.rack.host(host).cut:
-            self.rack.heal(host)
-        if not self.rack.host(host).powered:
-            self.rack.power_on(host)
-        until(lambda: self.host(host).findtext("STATE") == "2", what=f"{host} in service again")
-
-    def end_all_guests(self) -> None:
-        """Ends every VM."""
-
-        def left() -> list[int]:
-            return [int(vm.findtext("ID", "-1")) for vm in self.xml("one.vmpool.info", -2, -1, -1, -1).findall("VM")]
-
-        for vm_id in left():
-            self.call("one.vm.action", "terminate-hard", vm_id)
-        until(lambda: not left(), GUESTS_LIMIT_S, "the end of all guests")
-
-
-def _is_of(failover: Element, host: str) -> bool:
-    return failover.findtext("HOSTNAME") == host
-
-
 @pytest.fixture(scope="module")
 def built() -> Iterator[Stage]:
     """A rack of three hosts with a controller and the guide's hook."""
-    scratch = Path(tempfile.mkdtemp(prefix="hf-", dir="/var/tmp"))
-    rack = racks.start(RackConfig(scratch / "rack", hosts=3))
-    try:
-        stage = Stage(rack, controllers.start(rack))
+    with rack_with_controller() as stage:
         stage.call("one.hook.allocate", HOOK)
         yield stage
-        stage.controller.api.close()
-        print(stage.controller.log.read_text(encoding="utf-8", errors="replace"))
-    finally:
-        controllers.stop(rack.directory)
-        rack.stop()
-        scratch.rmdir()
 
 
 @pytest.fixture

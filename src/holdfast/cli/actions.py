@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from holdfast.cli.errors import FAILURE, ApiError
+from holdfast.cli.errors import FAILURE, ApiError, UsageError
 from holdfast.cli.grammar import Call
-from holdfast.cli.lookup import find_id, find_ids
+from holdfast.cli.lookup import find_ids
 from holdfast.cli.template_input import changed_template
 
 
@@ -26,15 +26,23 @@ def for_each(call: Call, kind: str, doing: str, action: Callable[[int], object])
 
 def for_one(call: Call, kind: str, doing: str, action: Callable[[int], object]) -> int:
     """Acts on the one object that the first argument names."""
-    object_id = find_id(call.client, kind, call.arguments[0])
+    object_id = _one_id(call, kind)
     call.say(f"{kind} {object_id}: {doing}")
     action(object_id)
     return 0
 
 
+def _one_id(call: Call, kind: str) -> int:
+    named = call.arguments[0]
+    found = find_ids(call.client, kind, named, separator=None)
+    if len(found) > 1:
+        raise UsageError(f"{call.command.name} takes one {kind}, {named} names {len(found)}.")
+    return found[0]
+
+
 def update(call: Call, kind: str, method: str, part: str = "TEMPLATE") -> int:
     """``update <id> [file] [--append]``: replaces or extends the object's template."""
-    object_id = find_id(call.client, kind, call.arguments[0])
+    object_id = _one_id(call, kind)
     text = changed_template(
         call, call.argument(1), lambda: call.client.document(f"{method}.info", object_id).find(part)
     )

@@ -1,4 +1,4 @@
-"""``holdfast``: the commands that OpenNebula has no name for (serve, sandbox, demo, agent-key)."""
+"""``holdfast``: the commands that OpenNebula has no name for (serve, sandbox, demo, simulate, agent-key)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from holdfast.cli.simulate import add_parser as add_simulate
     from holdfast.sandbox import controller
     from holdfast.sandbox.cli import add_parser as add_sandbox
 
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_agent_key(commands)
     add_sandbox(commands, after_up=controller.after_up, before_down=controller.before_down)
     _add_demo(commands)
+    add_simulate(commands)
     return parser
 
 

@@ -44,7 +44,7 @@ def find_ids(client: Client, kind: str, text: str, separator: str | None = ",") 
         raise CliError(f"'{text}' names no {kind}.")
     names = [word for word in words if not is_id(word) and not (separator and _RANGE.fullmatch(word))]
     known = _ids_by_name(client, kind) if names else {}
-    found = (number for word in words for number in _expand(kind, word, known))
+    found = (number for word in words for number in _expand(kind, word, known, ranges=separator is not None))
     return list(dict.fromkeys(found))
 
 
@@ -57,14 +57,14 @@ def find_filter(client: Client, text: str | None) -> int:
     return find_id(client, "USER", text)
 
 
-def _expand(kind: str, word: str, known: dict[str, list[int]]) -> Iterable[int]:
+def _expand(kind: str, word: str, known: dict[str, list[int]], ranges: bool) -> Iterable[int]:
     if is_id(word):
         return [int(word)]
     if word in known:
         if len(known[word]) > 1:
             raise CliError(f"There are multiple {kind}s with name {word}.")
         return known[word]
-    match = _RANGE.fullmatch(word)
+    match = _RANGE.fullmatch(word) if ranges else None
     if not match:
         raise CliError(f"{kind} named {word} not found.")
     first, last = int(match.group(1)), int(match.group(2))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from holdfast.cli.screen import attributes, labels, permissions, print_screen, section, small_table
 from holdfast.cli.states import LOCK_NAMES, action_word, lcm_name, vm_name, word
-from holdfast.cli.table import Column, View
+from holdfast.cli.table import Column, Table, View
 from holdfast.cli.units import memory_text, period_text, prolog_text, time_text
+from holdfast.cli.vm_snapshot_table import DISK_SNAPSHOT_TABLE, SNAPSHOT_TABLE, disk_snapshots, system_snapshots
 from holdfast.cli.vm_table import vm_host
 from holdfast.cli.xmltree import integer_of, last_history, number_of, text_of
 
@@ -25,9 +27,11 @@ def print_vm(vm: Element, now_s: float, everything: bool = False) -> None:
         _information(vm),
         _monitoring(vm),
         permissions(vm, _LABEL),
-        _rows(vm, "VM DISKS", "TEMPLATE/DISK", _DISKS, now_s),
-        _rows(vm, "VM NICS", "TEMPLATE/NIC", _NICS, now_s),
-        _rows(vm, "VIRTUAL MACHINE HISTORY", "HISTORY_RECORDS/HISTORY", _HISTORY, now_s),
+        _rows("VM DISKS", vm.findall("TEMPLATE/DISK"), _DISKS, now_s),
+        _rows("VM DISK SNAPSHOTS", disk_snapshots(vm), _shown(DISK_SNAPSHOT_TABLE), now_s),
+        _rows("VM NICS", vm.findall("TEMPLATE/NIC"), _NICS, now_s),
+        _rows("SNAPSHOTS", system_snapshots(vm), _shown(SNAPSHOT_TABLE), now_s),
+        _rows("VIRTUAL MACHINE HISTORY", vm.findall("HISTORY_RECORDS/HISTORY"), _HISTORY, now_s),
         [*section("USER TEMPLATE"), *attributes(vm.find("USER_TEMPLATE"))],
         [*section("VIRTUAL MACHINE TEMPLATE"), *attributes(template, without)],
     )
@@ -66,8 +70,11 @@ def _monitoring(vm: Element) -> list[str]:
     return [*section(f"VIRTUAL MACHINE MONITORING{at}"), *small_table(_READINGS, readings)]
 
 
-def _rows(vm: Element, title: str, path: str, columns: tuple[Column, ...], now_s: float) -> list[str]:
-    rows = vm.findall(path)
+def _shown(table: Table) -> list[Column]:
+    return table.select(table.default)
+
+
+def _rows(title: str, rows: Sequence[Element], columns: Sequence[Column], now_s: float) -> list[str]:
     return [*section(title), *small_table(columns, rows, View(now_s))] if rows else []
 
 
@@ -128,7 +135,7 @@ _HISTORY = (
     Column("UID", 4, lambda record, view: _known_id(record, "UID"), left=True),
     Column("REQ", 5, lambda record, view: _known_id(record, "REQUEST_ID"), left=True),
     Column("HOST", 12, lambda record, view: text_of(record, "HOSTNAME"), left=True),
-    Column("ACTION", 12, lambda record, view: action_word(integer_of(record, "ACTION")), left=True),
+    Column("ACTION", 12, lambda record, view: action_word(integer_of(record, "ACTION")), left=True, adjust=True),
     Column("DS", 2, lambda record, view: text_of(record, "DS_ID"), adjust=True),
     Column("START", 15, lambda record, view: time_text(number_of(record, "STIME"))),
     Column("TIME", 11, _since),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.engine import failover_work
-from holdfast.engine.image_work import drop_from_datastore, put_in_state
-from holdfast.engine.vm_work import facts_of, happen_if_possible, with_message
+from holdfast.engine import cloning, failover_work
+from holdfast.engine.image_work import drop_from_datastore
+from holdfast.engine.vm_work import STARTS, facts_of, happen_if_possible, with_message
 from holdfast.engine.work import Work
 from holdfast.lifecycle.events import ANSWERS, VmEvent
 from holdfast.model.effect import Answer, Effect
-from holdfast.model.enums import EffectKind, EffectState, ImageState
+from holdfast.model.enums import EffectKind, EffectState
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm import Vm
@@ -58,10 +58,27 @@ def _vm(work: Work, effect: Effect, answer: Answer) -> None:
     work.draft.put(vm)
     vm = with_message(work, vm, "ERROR", "" if answer.ok else answer.message)
     succeeded, failed = ANSWERS[effect.kind]
-    facts = facts_of(work, vm, certain=_is_certain(effect, answer), deploy_id=answer.values.get("DEPLOY_ID", ""))
+    facts = facts_of(
+        work,
+        vm,
+        certain=_is_certain(effect, answer),
+        order_hids=_hosts_of(effect),
+        values=answer.values,
+        deploy_id=answer.values.get("DEPLOY_ID", ""),
+    )
     after = happen_if_possible(work, vm, succeeded if answer.ok else failed, facts)
-    if after.lcm_state is LcmState.RUNNING and facts.host_lost:
-        happen_if_possible(work, after, VmEvent.HOST_ERROR, facts)
+    if after.lcm_state is LcmState.RUNNING:
+        facts = facts_of(work, after)
+        if facts.host_lost:
+            happen_if_possible(work, after, VmEvent.HOST_ERROR, facts)
+
+
+def _hosts_of(effect: Effect) -> tuple[int, ...]:
+    """The hosts that the order was about; of a live migration it is the table that knows which one is which."""
+    other = int(effect.args.get("OTHER_HID", "-1"))
+    if effect.kind is EffectKind.VMM_CLEANUP and other >= 0:
+        return (effect.host_id, other)
+    return (effect.host_id,)
 
 
 def _is_certain(effect: Effect, answer: Answer) -> bool:
@@ -72,7 +89,7 @@ def _is_certain(effect: Effect, answer: Answer) -> bool:
     """
     if answer.ok or not answer.certain:
         return answer.certain
-    if effect.kind is EffectKind.VMM_DEPLOY and effect.args.get("AGAIN") == "YES":
+    if effect.kind in STARTS and effect.args.get("AGAIN") == "YES":
         return answer.values.get("ABSENT") == "YES"
     return effect.kind is not EffectKind.VMM_CLEANUP
 
@@ -86,11 +103,11 @@ def _image(work: Work, effect: Effect, answer: Answer) -> None:
         drop_from_datastore(work, image)
     elif not answer.ok:
         template = image.template.with_values(ERROR=answer.message)
-        put_in_state(work, replace(image, template=template), ImageState.ERROR)
+        cloning.image_failed(work, replace(image, template=template))
     else:
         size_mb = int(answer.values.get("SIZE") or image.size_mb)
         ready = replace(image, size_mb=size_mb, format=answer.values.get("FORMAT") or image.format)
-        put_in_state(work, ready, ImageState.READY)
+        cloning.image_ready(work, ready)
         datastore = work.find(Datastore, image.datastore_id)
         if datastore is not None and image.oid not in datastore.images:
             work.draft.put(replace(datastore, images=(*datastore.images, image.oid)))

@@ -193,6 +193,107 @@ class RenameVm(_Rename):
     """``one.vm.rename``."""
 
 
+# --- devices, snapshots and size of a virtual machine
+
+
+@dataclass(frozen=True, slots=True)
+class AttachDisk(_OnObject):
+    """``one.vm.attach``: a template with one DISK."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DetachDisk(_OnObject):
+    """``one.vm.detach``."""
+
+    disk_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttachNic(_OnObject):
+    """``one.vm.attachnic``: a template with one NIC."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DetachNic(_OnObject):
+    """``one.vm.detachnic``."""
+
+    nic_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSnapshot(_OnObject):
+    """``one.vm.snapshotcreate``; answers the snapshot's id."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RevertSnapshot(_OnObject):
+    """``one.vm.snapshotrevert``."""
+
+    snap_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSnapshot(_OnObject):
+    """``one.vm.snapshotdelete``."""
+
+    snap_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDiskSnapshot(_OnObject):
+    """``one.vm.disksnapshotcreate``; answers the snapshot's id."""
+
+    disk_id: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RevertDiskSnapshot(_OnObject):
+    """``one.vm.disksnapshotrevert``."""
+
+    disk_id: int
+    snap_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDiskSnapshot(_OnObject):
+    """``one.vm.disksnapshotdelete``; refused for a snapshot that others, or the disk, are based on."""
+
+    disk_id: int
+    snap_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenameDiskSnapshot(_OnObject):
+    """``one.vm.disksnapshotrename``."""
+
+    disk_id: int
+    snap_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeDisk(_OnObject):
+    """``one.vm.diskresize``: the new size in MB; a disk does not shrink."""
+
+    disk_id: int
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeVm(_OnObject):
+    """``one.vm.resize``: CPU, VCPU, MEMORY (MB) in a template; ``enforce`` checks the host's capacity."""
+
+    text: str
+    enforce: bool = True
+
+
 # --- hooks
 
 

@@ -27,7 +27,17 @@ from holdfast.engine.events import (
     Resumed,
     VmSeen,
 )
-from holdfast.engine.handlers import Handlers, failovers, hooks, hosts, storage, vms
+from holdfast.engine.handlers import (
+    Handlers,
+    failovers,
+    hooks,
+    hosts,
+    storage,
+    vm_devices,
+    vm_resize,
+    vm_snapshots,
+    vms,
+)
 from holdfast.engine.ports import Changes, HookMatcher, Store
 from holdfast.engine.scheduling import schedule, waits
 from holdfast.engine.senses import LiveSenses
@@ -35,7 +45,7 @@ from holdfast.engine.settings import Settings
 from holdfast.engine.state import Draft, State
 from holdfast.engine.timers import Timers
 from holdfast.engine.work import Work
-from holdfast.lifecycle.table import PLACED
+from holdfast.lifecycle.whereabouts import strays
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind
 from holdfast.model.errors import AuthorizationError, HoldfastError, StoreError
@@ -50,6 +60,9 @@ _COMMANDS: Handlers = {
     **hosts.HANDLERS,
     **storage.HANDLERS,
     **vms.HANDLERS,
+    **vm_devices.HANDLERS,
+    **vm_snapshots.HANDLERS,
+    **vm_resize.HANDLERS,
     **hooks.HANDLERS,
     **failovers.HANDLERS,
 }
@@ -257,7 +270,7 @@ class Engine:
 
     def _index_vm(self, vm: Vm) -> None:
         self.senses.attend_vm(vm)
-        if vm.may_run_on and vm.position not in PLACED:
+        if strays(vm):
             self.strays.add(vm.oid)
         else:
             self.strays.discard(vm.oid)

@@ -13,6 +13,8 @@ from holdfast.failover import machine, proofs
 from holdfast.failover.selection import row_for
 from holdfast.failover.table import Do, Event
 from holdfast.lifecycle import VmEvent
+from holdfast.lifecycle.positions import CLEANUP_DELETE, CLEANUP_RESUBMIT
+from holdfast.lifecycle.whereabouts import holders
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind, EffectState, FailoverMode, FailoverState, HostState, ProofKind, RowState
 from holdfast.model.errors import ActionError
@@ -23,9 +25,10 @@ from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
 
 STARTED_SINCE = "runs on the host after its reboot, or a driver is at work on it there: left alone"
-_ENDING = (LcmState.EPILOG, LcmState.EPILOG_FAILURE, LcmState.CLEANUP_DELETE)
+_ENDING = (*rows.REMOVAL, *rows.PARKING, CLEANUP_DELETE)
+CLEANUPS = (CLEANUP_DELETE, CLEANUP_RESUBMIT)
 _MODE_EVENT = {
-    FailoverMode.MIGRATE: VmEvent.RESCHED,
+    FailoverMode.MIGRATE: VmEvent.RESTART_ELSEWHERE,
     FailoverMode.RECREATE: VmEvent.RECOVER_RECREATE,
     FailoverMode.DELETE: VmEvent.RECOVER_DELETE,
 }
@@ -263,12 +266,16 @@ def _take_over(work: Work, failover: Failover, vm: Vm) -> None:
 
 
 def _release(work: Work, failover: Failover, vm: Vm) -> None:
-    """The VM does not run on the dead host any more."""
-    facts = facts_of(work, vm, dead_hid=failover.host_id, proof_id=failover.proof_id)
-    after = happen_if_possible(work, vm, VmEvent.HOST_DEAD, facts)
+    """The VM does not run on the dead host any more; one that is elsewhere only gets rid of that doubt."""
+    after = vm
+    if failover.host_id in holders(vm) or vm.position in CLEANUPS:
+        facts = facts_of(work, vm, dead_hid=failover.host_id, proof_id=failover.proof_id)
+        after = happen_if_possible(work, vm, VmEvent.HOST_DEAD, facts)
     if failover.host_id in after.may_run_on:
         left = tuple(hid for hid in after.may_run_on if hid != failover.host_id)
-        work.draft.put(replace(after, may_run_on=left))
+        after = replace(after, may_run_on=left)
+        work.draft.put(after)
+        rows.try_again(work, after)
 
 
 def restart(work: Work, failover_id: int) -> None:
@@ -278,7 +285,7 @@ def restart(work: Work, failover_id: int) -> None:
     waiting = [row.vm_id for row in failover.rows if row.state is RowState.WAITING]
     for vm_id in waiting:
         vm = work.find(Vm, vm_id)
-        if vm is None or _asks_too_much(failover, vm):
+        if vm is None or _asks_too_much(failover, vm) or _lives_on(failover, vm):
             continue
         if vm.state is not VmState.PENDING or failover.mode is FailoverMode.DELETE:
             try:
@@ -291,15 +298,20 @@ def restart(work: Work, failover_id: int) -> None:
 
 def _asked_of(vm: Vm, event: VmEvent) -> VmEvent:
     """A VM whose first files could not be made has none to be moved: it is made anew."""
-    anew = event is VmEvent.RESCHED and vm.lcm_state is LcmState.PROLOG_FAILURE
+    anew = event is VmEvent.RESTART_ELSEWHERE and vm.lcm_state is LcmState.PROLOG_FAILURE
     return VmEvent.RECOVER_RECREATE if anew else event
+
+
+def _lives_on(failover: Failover, vm: Vm) -> bool:
+    """The dead host was only one end of the VM's move: it goes on at the other one."""
+    return vm.hid != failover.host_id and vm.effect_id >= 0
 
 
 def _asks_too_much(failover: Failover, vm: Vm) -> bool:
     """A VM that its user wanted off or gone, as the death of its host has made it, is not created again."""
     if failover.mode is not FailoverMode.RECREATE:
         return False
-    return vm.lcm_state in _ENDING or (vm.state is VmState.POWEROFF and not failover.force)
+    return vm.position in _ENDING or (vm.state is VmState.POWEROFF and not failover.force)
 
 
 def _fail_row(work: Work, failover_id: int, vm_id: int, reason: str) -> None:
@@ -318,7 +330,7 @@ def _end_rows_without_work(work: Work, failover_id: int) -> None:
             continue
         if vm is None or vm.state is VmState.DONE:
             failover = machine.with_row(failover, replace(row, state=RowState.SKIPPED, reason="is gone"))
-        elif _asks_too_much(failover, vm) or (failover.mode is FailoverMode.MIGRATE and vm.lcm_state in _ENDING):
+        elif _asks_too_much(failover, vm) or (failover.mode is FailoverMode.MIGRATE and vm.position in _ENDING):
             reason = f"in state {vm.state_name}: its user wanted it off or gone, nothing to restart"
             failover = machine.with_row(failover, replace(row, state=RowState.SKIPPED, reason=reason))
         elif vm.effect_id < 0 and not waits(vm):

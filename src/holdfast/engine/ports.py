@@ -59,6 +59,8 @@ class Order:
     effect: Effect
     vm: Vm | None = None
     host: Host | None = None
+    other: Host | None = None
+    """The second host of an order that concerns two: where a live migration goes, where a clean-up looks too."""
     image: Image | None = None
     hook: Hook | None = None
     datastores: Mapping[int, Datastore] = field(default_factory=dict)

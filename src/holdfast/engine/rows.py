@@ -10,19 +10,21 @@ from dataclasses import replace
 
 from holdfast.engine.work import Work
 from holdfast.failover import machine
+from holdfast.lifecycle import positions as p
 from holdfast.model.enums import FailoverMode, FailoverState, RowState
 from holdfast.model.failover import Failover, Row
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
 
-_FAILURES = (
-    LcmState.BOOT_FAILURE,
-    LcmState.PROLOG_FAILURE,
-    LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE,
-    LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE,
+REMOVAL = (p.EPILOG, p.EPILOG_FAILURE)
+PARKING = (p.EPILOG_STOP, p.EPILOG_STOP_FAILURE, p.EPILOG_UNDEPLOY, p.EPILOG_UNDEPLOY_FAILURE)
+_PLACED = (
+    *(p.PROLOG, p.PROLOG_RESUME, p.PROLOG_UNDEPLOY, p.PROLOG_MIGRATE),
+    *(p.PROLOG_MIGRATE_UNKNOWN, p.PROLOG_MIGRATE_POWEROFF, p.PROLOG_MIGRATE_SUSPEND),
 )
-_REMOVAL = (LcmState.EPILOG, LcmState.EPILOG_FAILURE)
-_PLACED = (LcmState.PROLOG, LcmState.PROLOG_MIGRATE_UNKNOWN, LcmState.PROLOG_MIGRATE_POWEROFF)
+_MOVED_ON = (*p.BOOT_FAILURES, p.PROLOG_MIGRATE_UNKNOWN_FAILURE)
+"""A start that failed for certain is tried on another host from here."""
+_OFF = (p.POWEROFF, p.SUSPENDED)
 
 
 def failover_of(work: Work, vm_id: int) -> tuple[Failover, Row] | None:
@@ -44,11 +46,19 @@ def follow(work: Work, before: Vm, after: Vm) -> None:
     failover, row = found
     moved = _row_after(work, row, after)
     if moved is row:
+        _ask_for_move(work, failover, row, after)
         return
     if moved.state is RowState.FAILED and _may_try_elsewhere(failover, moved, after):
         moved = replace(moved, state=RowState.WAITING)
         work.draft.put(replace(after, resched=True))
     settle(work, machine.with_row(failover, moved))
+
+
+def _ask_for_move(work: Work, failover: Failover, row: Row, vm: Vm) -> None:
+    """A VM that is off at last, on the host that died, moves away from there."""
+    waits = row.state is RowState.WAITING and failover.mode is FailoverMode.MIGRATE and vm.hid == row.from_hid
+    if waits and failover.proof_id >= 0 and vm.position in _OFF and not vm.resched:
+        work.draft.put(replace(vm, resched=True))
 
 
 def try_again(work: Work, vm: Vm) -> None:
@@ -72,7 +82,7 @@ def stand_aside(work: Work, vm: Vm) -> None:
 
 def _may_try_elsewhere(failover: Failover, row: Row, vm: Vm) -> bool:
     """A failed start is tried on another host, unless the VM may run on the host that failed to answer."""
-    movable = vm.lcm_state in (LcmState.BOOT_FAILURE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE) and not vm.may_run_on
+    movable = vm.position in _MOVED_ON and not vm.may_run_on
     return failover.mode is FailoverMode.MIGRATE and machine.can_try_again(row) and movable
 
 
@@ -83,22 +93,27 @@ def _row_after(work: Work, row: Row, vm: Vm) -> Row:
         return replace(row, state=RowState.SKIPPED, reason="deleted")
     if vm.state is VmState.HOLD:
         return replace(row, state=RowState.SKIPPED, reason="held by its user")
-    if vm.state is VmState.POWEROFF and row.state is RowState.PLACED:
+    if vm.position in p.PARKED:
+        return replace(row, state=RowState.SKIPPED, reason="is parked on the front-end, as its user wanted")
+    if vm.position in _OFF and row.state is RowState.PLACED:
         where = vm.current.hostname if vm.current else "?"
-        return replace(row, state=RowState.SKIPPED, reason=f"was powered off: moved to {where}, stays off")
+        was, stays = ("suspended", "suspended") if vm.position == p.SUSPENDED else ("powered off", "off")
+        return replace(row, state=RowState.SKIPPED, reason=f"was {was}: moved to {where}, stays {stays}")
     return row
 
 
 def _active(work: Work, row: Row, vm: Vm) -> Row:
-    if vm.lcm_state in _PLACED:
+    if vm.position in _PLACED:
         return replace(row, state=RowState.PLACED, to_hid=vm.hid, placed_at=work.now, reason="")
-    if vm.lcm_state is LcmState.BOOT:
+    if vm.position in p.BOOTING:
         return replace(row, state=RowState.STARTING, to_hid=vm.hid, started_at=work.now)
     if vm.lcm_state is LcmState.RUNNING:
         return replace(row, state=RowState.RUNNING, to_hid=vm.hid, running_at=work.now, reason="")
-    if vm.lcm_state in _REMOVAL:
+    if vm.position in REMOVAL:
         return replace(row, state=RowState.SKIPPED, reason="is being removed, as its user wanted")
-    if vm.lcm_state in _FAILURES:
+    if vm.position in PARKING:
+        return replace(row, state=RowState.SKIPPED, reason="goes to the front-end, as its user wanted")
+    if vm.position in p.FAILURES:
         reason = vm.user_template.get("ERROR") or f"{vm.lcm_state.name} on host {vm.hid}"
         tried = tuple(dict.fromkeys((*row.tried, vm.hid)))
         return replace(row, state=RowState.FAILED, attempts=row.attempts + 1, tried=tried, reason=reason)

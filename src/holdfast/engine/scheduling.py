@@ -15,22 +15,19 @@ from holdfast.engine.work import Work
 from holdfast.failover import machine
 from holdfast.failover.placement import Request, place
 from holdfast.lifecycle import VmEvent
+from holdfast.lifecycle.positions import PROLOG_MIGRATE_SUSPEND_FAILURE, RUNNING, SUSPENDED
+from holdfast.lifecycle.transitions.moves import RESCHEDULED
 from holdfast.model.enums import DatastoreState, DatastoreType, RowState
 from holdfast.model.errors import ActionError
 from holdfast.model.failover import Failover, Row
 from holdfast.model.host import Host
 from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
-from holdfast.model.vm_states import LcmState, VmState
+from holdfast.model.vm_states import VmState
 
-MOVABLE = (
-    (VmState.ACTIVE, LcmState.UNKNOWN),
-    (VmState.ACTIVE, LcmState.BOOT_FAILURE),
-    (VmState.ACTIVE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE),
-    (VmState.ACTIVE, LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE),
-    (VmState.POWEROFF, LcmState.LCM_INIT),
-)
-"""Where a rescheduled VM can be moved to another host without its guest's help."""
+MOVABLE = (*RESCHEDULED, SUSPENDED, PROLOG_MIGRATE_SUSPEND_FAILURE)
+"""Where a rescheduled VM can be moved to another host."""
+_COLD = (VmEvent.MIGRATE_SAVE, VmEvent.MIGRATE_POWEROFF, VmEvent.MIGRATE_POWEROFF_HARD)
 
 
 def waits(vm: Vm) -> bool:
@@ -61,10 +58,11 @@ def _request(work: Work, vm: Vm) -> Request:
 
 
 def _held_back(work: Work, vm: Vm) -> bool:
-    """A VM that may still run somewhere waits for proof, not for room."""
-    if not vm.may_run_on:
+    """A VM that may still run where nobody sees it waits for proof, not for room."""
+    doubted = [hid for hid in vm.may_run_on if vm.position != RUNNING or hid != vm.hid]
+    if not doubted:
         return False
-    hosts = ", ".join(map(str, vm.may_run_on))
+    hosts = ", ".join(map(str, doubted))
     refuse(work, vm, f"It may still run on host {hosts}: it waits for proof that this host is dead.")
     return True
 
@@ -74,16 +72,37 @@ def _start(work: Work, vm: Vm, hid: int) -> None:
     try:
         system = system_datastore(work, vm)
         vm = with_message(work, vm, "SCHED_MESSAGE", "")
-        event = VmEvent.DEPLOY if vm.state is VmState.PENDING else VmEvent.MIGRATE
         target = target_on(host, system.oid, system.tm_mad)
-        happen(work, vm, event, facts_of(work, vm, target=target, proof_id=_proof_id(work, vm)))
+        happen(work, vm, _way(work, vm), facts_of(work, vm, target=target, proof_id=_proof_id(work, vm)))
     except ActionError as error:
         refuse(work, vm, error.message)
 
 
+def _way(work: Work, vm: Vm) -> VmEvent:
+    """How the VM gets to its place; a running one as LIVE_RESCHEDS and COLD_MIGRATE_MODE say."""
+    if vm.state is VmState.PENDING:
+        return VmEvent.DEPLOY
+    return move_of(vm, work.settings.live_rescheds, work.settings.cold_migrate_mode)
+
+
+def move_of(vm: Vm, live: bool, cold_mode: int) -> VmEvent:
+    """The event that moves this VM: live or cold (0 save, 1 poweroff, 2 poweroff-hard) matters only while it runs."""
+    if vm.position != RUNNING:
+        return VmEvent.MIGRATE
+    if live:
+        return VmEvent.MIGRATE_LIVE
+    if not 0 <= cold_mode < len(_COLD):
+        raise ActionError(f"Migration type {cold_mode} is unknown: 0 saves, 1 powers off, 2 powers off hard.", vm.oid)
+    return _COLD[cold_mode]
+
+
 def _proof_id(work: Work, vm: Vm) -> int:
+    """The proof on which a start elsewhere rests: that of its failover, else that of the host it was on."""
     found = rows.failover_of(work, vm.oid)
-    return found[1].proof_id if found else -1
+    if found is not None:
+        return found[1].proof_id
+    left = work.find(Host, vm.hid)
+    return left.proof_id if left is not None else -1
 
 
 def system_datastore(work: Work, vm: Vm, ds_id: int = -1) -> Datastore:

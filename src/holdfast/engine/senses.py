@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from holdfast.engine.events import Event, HostAlive, HostDegraded, HostSilent, VmSeen
 from holdfast.engine.state import State
 from holdfast.failover.detection import Detector, Look, Patience, Verdict
+from holdfast.lifecycle.positions import BOOT_FAILURES, POWEROFF, RUNNING, SHUTDOWNS, STOPPING, SUSPENDED, UNKNOWN
 from holdfast.model.beacon import BeaconReport
-from holdfast.model.enums import HostState
+from holdfast.model.enums import HistoryAction, HostState
 from holdfast.model.failover import Evidence
 from holdfast.model.host import Host
 from holdfast.model.vm import Vm
@@ -22,11 +23,11 @@ MISSING_BEACONS = 8
 """A RUNNING VM absent from so many beacons in a row is powered off."""
 MISSING_BEACONS_UNKNOWN = 15
 """The same for an UNKNOWN VM: its host has just come back, and a failover may be about to move it."""
-_TO_RUNNING = (
-    (VmState.ACTIVE, LcmState.UNKNOWN),
-    (VmState.ACTIVE, LcmState.BOOT_FAILURE),
-    (VmState.POWEROFF, LcmState.LCM_INIT),
-)
+_TO_RUNNING = (UNKNOWN, *BOOT_FAILURES, POWEROFF, SUSPENDED)
+_ADOPTED = (RUNNING, UNKNOWN, POWEROFF)
+"""Where a VM that is seen on another host than its own is taken for that host's."""
+_MISSED = (RUNNING, UNKNOWN, SUSPENDED, *SHUTDOWNS)
+"""Where a VM that is no longer seen is taken for powered off."""
 MISSING_BEACONS_DOUBT = 30
 """The same for a VM that is only suspected to run on the host."""
 CLAIM_S = 2.0
@@ -68,7 +69,7 @@ class LiveSenses:
         elif host.error_since == 0 and host.state is not HostState.INIT:
             self.detector.watch(host.oid, now, host.boot_id)
         elif host.error_since:
-            self.detector.lost(host.oid, host.boot_id)
+            self.detector.lost(host.oid, host.boot_id, host.error_since)
         if host.proof_id >= 0:
             self.detector.explain(host.oid)
 
@@ -98,7 +99,7 @@ class LiveSenses:
                 events.append(self._rebooted(host, report, now))
             events.append(HostAlive(host.oid, report.boot_id, report.vms, report.system))
         events.extend(self._degradation(host.oid, self._complaint(report)))
-        events.extend(self._compare(host, report.vms))
+        events.extend(self._compare(host, report.vms, report.hypervisor != "down"))
         return events
 
     def rival(self, host_id: int, now: float) -> None:
@@ -142,36 +143,53 @@ class LiveSenses:
         self._degraded[host_id] = text
         return (HostDegraded(host_id, text),)
 
-    def _compare(self, host: Host, reported: tuple[tuple[int, str], ...]) -> list[Event]:
-        """The agent's list of domains against the VMs that the host should have."""
+    def _compare(self, host: Host, reported: tuple[tuple[int, str], ...], hypervisor: bool) -> list[Event]:
+        """The agent's list of domains against the VMs that the host should have.
+
+        While its hypervisor does not answer, an absent domain proves nothing: a start may be waiting in there.
+        """
         present = {vm_id for vm_id, _ in reported}
         vms, missing = self.state.vms, self._missing
         events: list[Event] = []
         for vm_id in host.vms:
             vm = vms.get(vm_id)
-            if vm is None or vm.effect_id >= 0:
+            if vm is None or (vm.effect_id >= 0 and vm.position not in SHUTDOWNS):
                 continue
             if vm_id in present:
                 if vm_id in missing:
                     del missing[vm_id]
-                if vm.lcm_state is not LcmState.RUNNING and vm.position in _TO_RUNNING:
+                if vm.lcm_state is not LcmState.RUNNING and self._is_news_of(vm, host):
                     events.append(VmSeen(host.oid, vm_id, "RUNNING"))
             elif self._is_missed(vm):
                 events.append(VmSeen(host.oid, vm_id, "POWEROFF"))
         believed = self._may_run.get(host.oid, set())
-        events.extend(VmSeen(host.oid, vm_id, "ABSENT") for vm_id in believed - present if self._is_absent(host, vm_id))
+        doubted = believed - present if hypervisor else ()
+        events.extend(VmSeen(host.oid, vm_id, "ABSENT") for vm_id in doubted if self._is_absent(host, vm_id))
         events.extend(
             VmSeen(host.oid, vm_id, "PRESENT") for vm_id in present - believed if self._is_strange(host, vm_id)
         )
+        unlisted = present.difference(host.vms)
+        events.extend(VmSeen(host.oid, vm_id, "ELSEWHERE") for vm_id in unlisted if self._is_adopted(host, vm_id))
         return events
+
+    @staticmethod
+    def _is_news_of(vm: Vm, host: Host) -> bool:
+        """A domain that was paused is there all the same: that it is seen does not mean that it runs again."""
+        paused = vm.position == SUSPENDED and vm.current is not None and vm.current.action is HistoryAction.MONITOR
+        return vm.position in _TO_RUNNING and not (paused and host.oid in vm.may_run_on)
+
+    def _is_adopted(self, host: Host, vm_id: int) -> bool:
+        """It runs here and can run nowhere else, although its record names another host."""
+        vm = self.state.vms.get(vm_id)
+        return vm is not None and vm.effect_id < 0 and vm.may_run_on == (host.oid,) and vm.position in _ADOPTED
 
     def _is_absent(self, host: Host, vm_id: int) -> bool:
         """A doubt ends when the agent denies the domain for long enough, and no driver is at work on it."""
         vm = self.state.vms.get(vm_id)
-        if vm is None or vm.effect_id >= 0:
+        if vm is None or (vm.effect_id >= 0 and vm.position not in STOPPING):
             self._missing.pop(vm_id, None)
             return False
-        if vm.hid == host.oid and vm.lcm_state in (LcmState.RUNNING, LcmState.UNKNOWN):
+        if vm.hid == host.oid and vm.position in _MISSED:
             return False
         self._missing[vm_id] = self._missing.get(vm_id, 0) + 1
         return self._missing[vm_id] >= MISSING_BEACONS_DOUBT
@@ -189,13 +207,13 @@ class LiveSenses:
         return True
 
     def _is_missed(self, vm: Vm) -> bool:
-        if vm.lcm_state not in (LcmState.RUNNING, LcmState.UNKNOWN):
+        if vm.position not in _MISSED or (vm.position == SUSPENDED and vm.hid not in vm.may_run_on):
             return False
         if vm.lcm_state is LcmState.UNKNOWN and vm.resched:
             return False  # it is about to move: where it was is not asked any more
         count = self._missing.get(vm.oid, 0) + 1
         self._missing[vm.oid] = count
-        return count >= (MISSING_BEACONS if vm.lcm_state is LcmState.RUNNING else MISSING_BEACONS_UNKNOWN)
+        return count >= (MISSING_BEACONS_UNKNOWN if vm.lcm_state is LcmState.UNKNOWN else MISSING_BEACONS)
 
     def look(self, now: float) -> tuple[list[Event], list[int]]:
         """Who is overdue: events for the engine, and hosts to investigate."""

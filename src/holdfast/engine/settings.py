@@ -20,5 +20,9 @@ class Settings:
     patience: Patience = field(default_factory=Patience)
     deadlines_s: Mapping[EffectKind, float] = field(default_factory=lambda: dict(DEADLINE_S))
     power_reading_every_s: float = 2.0
+    live_rescheds: bool = False
+    """Whether a rescheduled VM that runs is migrated live."""
+    cold_migrate_mode: int = 0
+    """How it is migrated otherwise: 0 save, 1 poweroff, 2 poweroff-hard."""
     expiry_grace_s: float = 2.0
     """Drivers keep the deadline themselves; the engine gives up on them a little later."""

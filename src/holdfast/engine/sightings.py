@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from holdfast.engine import failover_work, rows
 from holdfast.engine.events import HostAlive, HostDegraded, HostSilent, VmSeen
-from holdfast.engine.vm_work import facts_of, happen_if_possible, with_message
+from holdfast.engine.vm_work import facts_of, happen_if_possible, target_on, with_message
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
+from holdfast.lifecycle.positions import SHUTDOWNS, STOPPING
 from holdfast.model.effect import Effect
 from holdfast.model.enums import HostState
 from holdfast.model.failover import Failover, Proof
@@ -20,7 +21,12 @@ from holdfast.model.vm_states import VmState
 
 SETTLE_S = 5
 """So long after a VM was powered off a report that it runs is taken for an old one."""
-_SEEN = {"RUNNING": VmEvent.SEEN_RUNNING, "POWEROFF": VmEvent.SEEN_POWEROFF, "FAILURE": VmEvent.SEEN_FAILURE}
+_SEEN = {
+    "RUNNING": VmEvent.SEEN_RUNNING,
+    "POWEROFF": VmEvent.SEEN_POWEROFF,
+    "FAILURE": VmEvent.SEEN_FAILURE,
+    "SUSPENDED": VmEvent.SEEN_SUSPENDED,
+}
 
 
 def host_silent(work: Work, event: HostSilent) -> None:
@@ -149,11 +155,28 @@ def vm_seen(work: Work, event: VmSeen) -> None:
     if event.what in ("PRESENT", "ABSENT"):
         _seen_elsewhere(work, vm, event)
         return
-    if vm.hid != event.host_id or vm.effect_id >= 0:
+    if event.what == "ELSEWHERE":
+        _adopt(work, vm, event.host_id)
+        return
+    if vm.hid != event.host_id or (vm.effect_id >= 0 and not _confirms_shutdown(vm, event)):
         return
     if event.what == "RUNNING" and _has_just_stopped(work, vm):
         return
     happen_if_possible(work, vm, _SEEN[event.what], facts_of(work, vm))
+
+
+def _confirms_shutdown(vm: Vm, event: VmSeen) -> bool:
+    """A guest that is seen off has been shut down, whatever its driver still waits for."""
+    return event.what == "POWEROFF" and vm.position in SHUTDOWNS
+
+
+def _adopt(work: Work, vm: Vm, host_id: int) -> None:
+    """The VM runs on another host than its record says, and nowhere else: that is its host now."""
+    host = work.find(Host, host_id)
+    if host is None or vm.current is None or vm.effect_id >= 0 or vm.may_run_on != (host_id,):
+        return
+    target = target_on(host, vm.current.ds_id, vm.current.tm_mad)
+    happen_if_possible(work, vm, VmEvent.SEEN_ELSEWHERE, facts_of(work, vm, target=target))
 
 
 def _has_just_stopped(work: Work, vm: Vm) -> bool:
@@ -169,7 +192,7 @@ def _seen_elsewhere(work: Work, vm: Vm, event: VmSeen) -> None:
         )
         vm = with_message(work, vm, "ERROR", said)
         work.draft.put(replace(vm, may_run_on=(*vm.may_run_on, event.host_id)))
-    elif event.what == "ABSENT" and event.host_id in vm.may_run_on and vm.effect_id < 0:
+    elif event.what == "ABSENT" and event.host_id in vm.may_run_on and (vm.effect_id < 0 or vm.position in STOPPING):
         vm = replace(vm, may_run_on=tuple(hid for hid in vm.may_run_on if hid != event.host_id))
         work.draft.put(vm)
         rows.try_again(work, vm)

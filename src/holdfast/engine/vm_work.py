@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.engine import rows
-from holdfast.engine.image_work import release_images
+from holdfast.engine.image_work import release_detached, release_images
 from holdfast.engine.work import Work
 from holdfast.lifecycle import Decision, Facts, Target, VmEvent, decide
-from holdfast.lifecycle.decide import is_available
-from holdfast.model.enums import EffectKind, EffectState
+from holdfast.lifecycle.decide import EffectRequest, is_available
+from holdfast.model.enums import EffectKind, EffectState, HistoryAction
 from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
+
+STARTS = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
 
 
 def facts_of(work: Work, vm: Vm, **more: object) -> Facts:
@@ -28,7 +30,9 @@ def happen(work: Work, vm: Vm, event: VmEvent, facts: Facts) -> Vm:
     decision = decide(vm, event, facts)
     after = _carry_out(work, vm, decision, facts)
     if after.state is VmState.DONE and vm.state is not VmState.DONE:
-        release_images(work, after, failed=_is_failed(vm, event) or bool(vm.may_run_on))
+        release_images(work, after, failed=_is_failed(vm) or bool(vm.may_run_on))
+    elif vm.operation != after.operation:
+        release_detached(work, vm, after, facts.certain)
     rows.follow(work, vm, after)
     return after
 
@@ -44,27 +48,33 @@ def _carry_out(work: Work, vm: Vm, decision: Decision, facts: Facts) -> Vm:
     after = decision.vm
     if decision.cancels:
         work.close(vm.effect_id, EffectState.SUPERSEDED, "superseded by a newer event")
-    if decision.gives is not None:
-        work.give_capacity(decision.gives, vm)
+    for hid in decision.gives:
+        work.give_capacity(hid, vm)
     if decision.takes is not None:
         work.take_capacity(decision.takes, after)
+    if (vm.cpu_percent, vm.memory_kb) != (after.cpu_percent, after.memory_kb):
+        for hid in {after.hid, after.previous_hid}:
+            work.resize_capacity(hid, vm, after)
     if decision.effect is not None:
-        request = decision.effect
-        if request.kind is EffectKind.VMM_DEPLOY:
-            _insist_on_single_start(after, request.hid)
-        record = after.current
-        effect = work.plan(
-            request.kind,
-            after.oid,
-            request.hid,
-            {"HARD": "YES" if request.hard else "NO", "AGAIN": "YES" if request.hid in vm.may_run_on else "NO"},
-            record.proof_id if record else -1,
-            request.limit_s if request.kind not in work.settings.deadlines_s else None,
-        )
-        if request.awaited:
-            after = replace(after, effect_id=effect.oid)
+        after = _order(work, vm, after, decision.effect)
     work.draft.put(after)
     return after
+
+
+def _order(work: Work, before: Vm, vm: Vm, request: EffectRequest) -> Vm:
+    """Writes the decision's effect into the journal."""
+    if request.kind in STARTS:
+        _insist_on_single_start(vm, request.hid)
+    record = vm.current
+    effect = work.plan(
+        request.kind,
+        vm.oid,
+        request.hid,
+        {**request.args, "AGAIN": "YES" if request.hid in before.may_run_on else "NO"},
+        record.proof_id if record else -1,
+        request.limit_s if request.kind not in work.settings.deadlines_s else None,
+    )
+    return replace(vm, effect_id=effect.oid) if request.awaited else vm
 
 
 def _insist_on_single_start(vm: Vm, hid: int) -> None:
@@ -74,11 +84,10 @@ def _insist_on_single_start(vm: Vm, hid: int) -> None:
         raise ActionError(f"VM {vm.oid} may still run on host {others}: no start on host {hid} without proof of death.")
 
 
-def _is_failed(before: Vm, event: VmEvent) -> bool:
-    """Whether OpenNebula would put the VM's persistent images into ERROR (deleted while ACTIVE, not in EPILOG)."""
-    if event in (VmEvent.RECOVER_DELETE_DB, VmEvent.EPILOG_OK, VmEvent.RECOVER_SUCCESS):
-        return False
-    return before.state is VmState.ACTIVE and before.lcm_state is not LcmState.EPILOG
+def _is_failed(before: Vm) -> bool:
+    """Whether OpenNebula would put the VM's persistent images into ERROR: it was deleted while ACTIVE."""
+    deleted = before.current is not None and before.current.action is HistoryAction.DELETE
+    return before.lcm_state is LcmState.CLEANUP_DELETE and deleted
 
 
 def target_on(host: Host, ds_id: int, tm_mad: str) -> Target:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from holdfast.engine.settings import Settings
 from holdfast.engine.state import Draft, T
-from holdfast.lifecycle.table import PLACED
+from holdfast.lifecycle.whereabouts import strays
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind, EffectState
 from holdfast.model.errors import NoSuchObject
@@ -106,10 +106,10 @@ class Work:
         return self.draft.find(kind, oid)
 
     def strays_of(self, host_id: int) -> list[Vm]:
-        """VMs that the host does not list any more (being removed, or PENDING again), but that may still run there."""
-        staged = {vm.oid for vm in self.draft.staged_anywhere(Vm) if vm.position not in PLACED}
+        """VMs that the host does not list (being removed, PENDING again, or elsewhere), but that may run there."""
+        staged = {vm.oid for vm in self.draft.staged_anywhere(Vm) if strays(vm)}
         found = (self.draft.find(Vm, vm_id) for vm_id in sorted(self.strays | staged))
-        return [vm for vm in found if vm is not None and host_id in vm.may_run_on]
+        return [vm for vm in found if vm is not None and host_id in strays(vm)]
 
     def plan(
         self,
@@ -155,6 +155,18 @@ class Work:
                     vms=tuple(oid for oid in host.vms if oid != vm.oid),
                     cpu_usage=host.cpu_usage - vm.cpu_percent,
                     mem_usage=host.mem_usage - vm.memory_kb,
+                )
+            )
+
+    def resize_capacity(self, hid: int, before: Vm, after: Vm) -> None:
+        """A host that holds the VM's capacity holds that of its new size."""
+        host = self.draft.find(Host, hid)
+        if host is not None and after.oid in host.vms:
+            self.draft.put(
+                replace(
+                    host,
+                    cpu_usage=host.cpu_usage - before.cpu_percent + after.cpu_percent,
+                    mem_usage=host.mem_usage - before.memory_kb + after.memory_kb,
                 )
             )
 

@@ -85,10 +85,10 @@ class Detector:
             if boot_id:
                 self._expected.add(host_id)
 
-    def lost(self, host_id: int, boot_id: str) -> None:
+    def lost(self, host_id: int, boot_id: str, since: float = 0.0) -> None:
         """The host was lost before the controller started, and is not explained yet."""
         if boot_id and host_id not in self.watches:
-            self.watches[host_id] = Watch(seen_at=0.0, boot_id=boot_id, heard=True, verdict=Verdict.DEAD)
+            self.watches[host_id] = Watch(seen_at=since, boot_id=boot_id, heard=True, verdict=Verdict.DEAD)
             self._expected.add(host_id)
             self._lost.add(host_id)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from holdfast.lifecycle.changes import APPLY
 from holdfast.lifecycle.deadlines import DEADLINE_S
-from holdfast.lifecycle.events import USER_ACTIONS, VmEvent
+from holdfast.lifecycle.events import OPERATIONS, USER_ACTIONS, VmEvent
 from holdfast.lifecycle.facts import Facts, Target
 from holdfast.lifecycle.guards import CHECKS
-from holdfast.lifecycle.table import BY_POSITION, Row
+from holdfast.lifecycle.row import At, Row
+from holdfast.lifecycle.table import BY_POSITION
 from holdfast.lifecycle.vocabulary import Change
 from holdfast.model.enums import EffectKind
 from holdfast.model.errors import ActionError
-from holdfast.model.vm import Vm
+from holdfast.model.vm import Operation, Vm
 from holdfast.model.vm_states import VmState
 
 __all__ = ["Decision", "EffectRequest", "Facts", "Target", "decide", "is_available"]
@@ -29,7 +31,7 @@ class EffectRequest:
     kind: EffectKind
     hid: int
     limit_s: float
-    hard: bool = False
+    args: Mapping[str, str] = field(default_factory=dict)
     awaited: bool = True
 
 
@@ -43,7 +45,7 @@ class Decision:
 
     vm: Vm
     effect: EffectRequest | None = None
-    gives: int | None = None
+    gives: tuple[int, ...] = ()
     takes: int | None = None
     cancels: bool = False
 
@@ -56,7 +58,6 @@ def is_available(vm: Vm, event: VmEvent) -> bool:
 def decide(vm: Vm, event: VmEvent, facts: Facts) -> Decision:
     """What ``event`` does to ``vm``; raises ActionError when its state or a guard does not allow it."""
     row = _row(vm, event, facts)
-    gives = vm.hid if Change.GIVE_CAPACITY in row.changes else None
     after = vm
     for change in row.changes:
         after = APPLY[change](after, facts)
@@ -66,7 +67,18 @@ def decide(vm: Vm, event: VmEvent, facts: Facts) -> Decision:
     cancels = vm.effect_id >= 0 and (row.to is not None or effect is not None)
     if cancels:
         after = replace(after, effect_id=-1)
-    return Decision(after, effect, gives, takes, cancels)
+    return Decision(after, effect, _gives(vm, row), takes, cancels)
+
+
+def _gives(vm: Vm, row: Row) -> tuple[int, ...]:
+    """Hosts that get the VM's capacity back; one that it leaves and goes to is none of them."""
+    elsewhere = vm.hid != vm.previous_hid
+    given = []
+    if Change.GIVE_CAPACITY in row.changes or (Change.GIVE_DESTINATION in row.changes and elsewhere):
+        given.append(vm.hid)
+    if Change.GIVE_PREVIOUS in row.changes and elsewhere:
+        given.append(vm.previous_hid)
+    return tuple(given)
 
 
 def _row(vm: Vm, event: VmEvent, facts: Facts) -> Row:
@@ -86,8 +98,8 @@ def _not_available(vm: Vm, event: VmEvent) -> str:
         return f'Error performing action "{event.value}": Could not terminate VM {vm.oid}, wrong state {state}.'
     if event.value in USER_ACTIONS:
         return f'Error performing action "{event.value}": This action is not available for state {state}'
-    if event is VmEvent.DEPLOY or event is VmEvent.MIGRATE:
-        return f"{event.value.capitalize()} action is not available for state {state}"
+    if event is VmEvent.DEPLOY or event.value.startswith("migrate"):
+        return f"{event.value.partition(' ')[0].capitalize()} action is not available for state {state}"
     if event is VmEvent.RECOVER_RETRY:
         return f"Could not perform a retry on VM {vm.oid}, wrong state {state}."
     if event is VmEvent.RECOVER_RECREATE and vm.state is VmState.DONE:
@@ -107,4 +119,29 @@ def _moved(before: Vm, after: Vm, row: Row) -> Vm:
 def _effect(vm: Vm, row: Row) -> EffectRequest | None:
     if row.effect is None:
         return None
-    return EffectRequest(row.effect, vm.hid, DEADLINE_S[row.effect], vm.shutdown_hard, row.effect in AWAITED)
+    record = vm.previous if row.at is At.PREVIOUS and vm.previous is not None else vm.current
+    hosts = _hosts(vm, row)
+    args = {
+        "HARD": "YES" if vm.shutdown_hard else "NO",
+        "SEQ": str(record.seq if record is not None else 0),
+        "OTHER_HID": str(hosts[1] if len(hosts) > 1 else -1),
+        "LOCAL": "YES" if vm.is_parked and row.effect.value.startswith("tm.") else "NO",
+    }
+    if row.effect in OPERATIONS:
+        args = {**vm.operation.values, **args, **_named(vm.operation)}
+    return EffectRequest(row.effect, hosts[0], DEADLINE_S[row.effect], args, row.effect in AWAITED)
+
+
+def _hosts(vm: Vm, row: Row) -> tuple[int, ...]:
+    """The host that the effect is about, and the second one if there is one."""
+    if row.at is At.WHERE_IT_MAY_RUN and vm.may_run_on:
+        return tuple(sorted(vm.may_run_on, key=lambda hid: hid != vm.hid))
+    if row.at is At.BOTH:
+        return (vm.hid, vm.previous_hid)
+    if row.at is At.PREVIOUS:
+        return (vm.previous_hid, vm.hid)
+    return (vm.hid,)
+
+
+def _named(operation: Operation) -> dict[str, str]:
+    return {"ACTION": operation.action, "ITEM": str(operation.item), "DISK_ID": str(operation.disk_id)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from holdfast.model.user import HOLDFAST, Actor
+from holdfast.model.vm import NO_OPERATION, Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +36,13 @@ class Facts:
     """The proof of death that this event rests on, or that unlocked the VM before."""
     dead_hid: int = -1
     """The host that was proven dead."""
+    operation: Operation = NO_OPERATION
+    """The change to devices, snapshots or size that a user asks for."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """What the driver's answer says besides."""
+    order_hids: tuple[int, ...] = ()
+    """The hosts that the answered order was about; empty means the VM's own."""
+    cold_nic_attach: bool = False
+    """The driver attaches NICs to VMs that are off."""
     deploy_id: str = ""
     """What the hypervisor calls the domain."""

@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 from holdfast.lifecycle.facts import Facts
 from holdfast.lifecycle.vocabulary import Guard
+from holdfast.model.enums import HistoryAction
 from holdfast.model.vm import Vm
+
+_UNDEPLOYED = (HistoryAction.UNDEPLOY, HistoryAction.UNDEPLOY_HARD)
 
 
 def _always(vm: Vm, facts: Facts) -> str | None:
@@ -27,14 +30,34 @@ def _may_run_elsewhere(vm: Vm, hid: int) -> str | None:
     )
 
 
-def _startable(vm: Vm, facts: Facts) -> str | None:
+def _parked_by(vm: Vm, actions: tuple[HistoryAction, ...]) -> str | None:
+    if vm.is_parked and vm.current is not None and vm.current.action in actions:
+        return None
+    return f"The files of VM {vm.oid} are not on the front-end."
+
+
+def _movable_stopped(vm: Vm, facts: Facts) -> str | None:
+    return _parked_by(vm, (HistoryAction.STOP,)) or _movable(vm, facts)
+
+
+def _movable_undeployed(vm: Vm, facts: Facts) -> str | None:
+    return _parked_by(vm, _UNDEPLOYED) or _movable(vm, facts)
+
+
+def _on_frontend(vm: Vm, facts: Facts) -> str | None:
+    return _parked_by(vm, (HistoryAction.STOP, *_UNDEPLOYED))
+
+
+def _movable_alive(vm: Vm, facts: Facts) -> str | None:
     if facts.target is None:
         return "No target host was given."
-    return _may_run_elsewhere(vm, facts.target.hid)
+    return _startable_here(vm, facts)
 
 
 def _movable(vm: Vm, facts: Facts) -> str | None:
-    return _startable(vm, facts) or _may_run_elsewhere(vm, -1)
+    if facts.target is None:
+        return "No target host was given."
+    return _may_run_elsewhere(vm, -1)
 
 
 def _startable_here(vm: Vm, facts: Facts) -> str | None:
@@ -45,9 +68,20 @@ def _nowhere(vm: Vm, facts: Facts) -> str | None:
     if not vm.may_run_on:
         return None
     return (
-        f"A domain of VM {vm.oid} may still run on host {', '.join(map(str, vm.may_run_on))}. If it is in touch: "
-        f"onevm recover --retry {vm.oid}, or --delete. If it is lost: fence it or confirm that it is off (onehost "
-        f"failover list, onehost failover confirm ID)."
+        f"A domain of VM {vm.oid} may still run on host {', '.join(map(str, vm.may_run_on))}. If it is in touch, "
+        f"its agent settles this within half a minute; if it is lost: fence it or confirm that it is off (onehost "
+        f"failover list, onehost failover confirm ID). Or give the VM up: onevm recover --delete {vm.oid}"
+    )
+
+
+def _only_here(vm: Vm, facts: Facts) -> str | None:
+    others = [other for other in vm.may_run_on if other != vm.hid]
+    if not others:
+        return _host_in_touch(vm, facts)
+    return (
+        f"VM {vm.oid} may run on host {', '.join(map(str, others))} too: its files stay where they are until that is "
+        f"settled. If that host is in touch, its agent settles it within half a minute; if it is lost: fence it or "
+        f"confirm that it is off (onehost failover list, onehost failover confirm ID)."
     )
 
 
@@ -68,13 +102,97 @@ def _shutting_softly(vm: Vm, facts: Facts) -> str | None:
     return "The domain is being destroyed." if vm.shutdown_hard else None
 
 
+def _certain(vm: Vm, facts: Facts) -> str | None:
+    return None if facts.certain else "It is not certain what became of the order."
+
+
+def _moves_by(*actions: HistoryAction) -> Callable[[Vm, Facts], str | None]:
+    def check(vm: Vm, facts: Facts) -> str | None:
+        moving = vm.current.action if vm.current is not None else HistoryAction.NONE
+        return None if moving in actions else "The VM moves another way."
+
+    return check
+
+
+_without_checkpoint = _moves_by(HistoryAction.POFF_MIGRATE, HistoryAction.POFF_HARD_MIGRATE)
+
+
+def _destination_lost(vm: Vm, facts: Facts) -> str | None:
+    return None if facts.host_lost else "The host that the VM goes to is in touch."
+
+
+def _without_checkpoint_destination_lost(vm: Vm, facts: Facts) -> str | None:
+    return _without_checkpoint(vm, facts) or _destination_lost(vm, facts)
+
+
+def _source_died(vm: Vm, facts: Facts) -> str | None:
+    leaves = facts.dead_hid == vm.previous_hid and facts.dead_hid != vm.hid
+    return None if leaves else "Another host died than the one the VM was leaving."
+
+
+def _destination_died(vm: Vm, facts: Facts) -> str | None:
+    return None if facts.dead_hid == vm.hid else "Another host died than the one the VM was going to."
+
+
+def _both_died(vm: Vm, facts: Facts) -> str | None:
+    same = facts.dead_hid == vm.hid == vm.previous_hid
+    return None if same else "Another host died than the one whose datastores the VM was changing."
+
+
+def _died_last(vm: Vm, facts: Facts) -> str | None:
+    others = [hid for hid in vm.may_run_on if hid != facts.dead_hid]
+    return f"A domain may be left on host {', '.join(map(str, others))}." if others else None
+
+
+def _found_paused(vm: Vm, facts: Facts) -> str | None:
+    paused = vm.current is not None and vm.current.action is HistoryAction.MONITOR
+    return None if paused else "The VM has a checkpoint."
+
+
+def _checkpoint_gone(vm: Vm, facts: Facts) -> str | None:
+    return None if facts.values.get("CHECKPOINT") == "GONE" else "The VM's checkpoint is there."
+
+
+def _held(vm: Vm, facts: Facts) -> str | None:
+    return None if vm.template.flag("SUBMIT_ON_HOLD") else "The VM was not created on hold."
+
+
+def _cold_nic_attach(vm: Vm, facts: Facts) -> str | None:
+    return None if facts.cold_nic_attach else "The driver does not attach NICs to VMs that are off."
+
+
+def _only_there(vm: Vm, facts: Facts) -> str | None:
+    if facts.target is None or vm.may_run_on != (facts.target.hid,) or facts.target.hid == vm.hid:
+        return f"It is not certain that VM {vm.oid} runs there and nowhere else."
+    return None
+
+
 CHECKS: dict[Guard, Callable[[Vm, Facts], str | None]] = {
     Guard.ALWAYS: _always,
-    Guard.STARTABLE: _startable,
+    Guard.MOVABLE_STOPPED: _movable_stopped,
+    Guard.MOVABLE_UNDEPLOYED: _movable_undeployed,
+    Guard.ONLY_HERE: _only_here,
+    Guard.BOTH_DIED: _both_died,
+    Guard.DIED_LAST: _died_last,
+    Guard.ON_FRONTEND: _on_frontend,
     Guard.MOVABLE: _movable,
+    Guard.MOVABLE_ALIVE: _movable_alive,
     Guard.STARTABLE_HERE: _startable_here,
     Guard.NOWHERE: _nowhere,
     Guard.HOST_IN_TOUCH: _host_in_touch,
     Guard.STOPPED_FOR_CERTAIN: _stopped_for_certain,
+    Guard.CERTAIN: _certain,
     Guard.SHUTTING_SOFTLY: _shutting_softly,
+    Guard.BY_POWEROFF: _moves_by(HistoryAction.POFF_MIGRATE),
+    Guard.BY_POWEROFF_HARD: _moves_by(HistoryAction.POFF_HARD_MIGRATE),
+    Guard.WITHOUT_CHECKPOINT: _without_checkpoint,
+    Guard.WITHOUT_CHECKPOINT_DESTINATION_LOST: _without_checkpoint_destination_lost,
+    Guard.DESTINATION_LOST: _destination_lost,
+    Guard.SOURCE_DIED: _source_died,
+    Guard.DESTINATION_DIED: _destination_died,
+    Guard.FOUND_PAUSED: _found_paused,
+    Guard.CHECKPOINT_GONE: _checkpoint_gone,
+    Guard.HELD: _held,
+    Guard.COLD_NIC_ATTACH: _cold_nic_attach,
+    Guard.ONLY_THERE: _only_there,
 }

@@ -65,7 +65,7 @@ class ImageType(IntEnum):
 
 
 class HistoryAction(IntEnum):
-    """ACTION of a history record: what closed it or is closing it."""
+    """ACTION of a history record: what closed it or is closing it (only the numbers that are ever stored)."""
 
     NONE = 0
     MIGRATE = 1
@@ -79,9 +79,22 @@ class HistoryAction(IntEnum):
     DELETE_RECREATE = 14
     POWEROFF = 19
     POWEROFF_HARD = 20
+    DISK_ATTACH = 21
+    DISK_DETACH = 22
+    NIC_ATTACH = 23
+    NIC_DETACH = 24
+    DISK_SNAPSHOT_CREATE = 25
+    DISK_SNAPSHOT_DELETE = 26
     TERMINATE = 27
     TERMINATE_HARD = 28
+    DISK_RESIZE = 29
+    RESIZE = 35
+    DISK_SNAPSHOT_REVERT = 41
     MONITOR = 44
+    POFF_MIGRATE = 48
+    POFF_HARD_MIGRATE = 49
+    BACKUP = 50
+    RESTORE = 60
 
 
 class RecoverOperation(IntEnum):
@@ -148,12 +161,37 @@ class EffectKind(Enum):
     TM_MIGRATE = "tm.migrate"
     TM_EPILOG = "tm.epilog"
     TM_DELETE = "tm.delete"
+    TM_RESUME = "tm.resume"
+    TM_STOP = "tm.stop"
+    TM_ATTACH = "tm.attach"
+    TM_DETACH = "tm.detach"
+    TM_SNAPSHOT_CREATE = "tm.snapshot_create"
+    TM_SNAPSHOT_REVERT = "tm.snapshot_revert"
+    TM_SNAPSHOT_DELETE = "tm.snapshot_delete"
+    TM_RESIZE = "tm.resize"
+    TM_SAVEAS = "tm.saveas"
+    TM_RESTORE = "tm.restore"
     VMM_DEPLOY = "vmm.deploy"
     VMM_SHUTDOWN = "vmm.shutdown"
     VMM_CANCEL = "vmm.cancel"
     VMM_REBOOT = "vmm.reboot"
     VMM_RESET = "vmm.reset"
     VMM_CLEANUP = "vmm.cleanup"
+    VMM_SAVE = "vmm.save"
+    VMM_RESTORE = "vmm.restore"
+    VMM_MIGRATE = "vmm.migrate"
+    VMM_ATTACH_DISK = "vmm.attach_disk"
+    VMM_DETACH_DISK = "vmm.detach_disk"
+    VMM_ATTACH_NIC = "vmm.attach_nic"
+    VMM_DETACH_NIC = "vmm.detach_nic"
+    VMM_SNAPSHOT_CREATE = "vmm.snapshot_create"
+    VMM_SNAPSHOT_REVERT = "vmm.snapshot_revert"
+    VMM_SNAPSHOT_DELETE = "vmm.snapshot_delete"
+    VMM_DISK_SNAPSHOT_CREATE = "vmm.disk_snapshot_create"
+    VMM_RESIZE = "vmm.resize"
+    VMM_RESIZE_DISK = "vmm.resize_disk"
+    VMM_UPDATE_CONF = "vmm.update_conf"
+    VMM_BACKUP = "vmm.backup"
     IMAGE_CREATE = "image.create"
     IMAGE_DELETE = "image.delete"
     FENCE_OFF = "fence.off"

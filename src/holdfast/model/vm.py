@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from holdfast.model.enums import HistoryAction
+from holdfast.model.snapshot import DiskSnapshots
 from holdfast.model.template import EMPTY, Template
 from holdfast.model.vm_states import LcmState, VmState
 
@@ -33,6 +35,23 @@ class History:
     gid: int = -1
     proof_id: int = -1
     """The proof of death that unlocked this start, -1 when none was needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A change to a VM's devices, snapshots or size that is under way; ``action`` is empty when there is none.
+
+    ``action`` is OpenNebula's name of it (disk-attach, nic-detach, snapshot-create, disk-resize, resize …), ``item``
+    the disk, NIC or snapshot it is about, ``disk_id`` the disk of a disk snapshot, ``values`` what its end needs.
+    """
+
+    action: str = ""
+    item: int = -1
+    disk_id: int = -1
+    values: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+NO_OPERATION = Operation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +84,34 @@ class Vm:
     effect_id: int = -1
     """The open effect whose answer moves this VM on, -1 when none is awaited."""
     shutdown_hard: bool = False
+    operation: Operation = NO_OPERATION
+    snapshots: tuple[DiskSnapshots, ...] = ()
+    """Disk snapshots; system snapshots are SNAPSHOT sections of the template."""
     monitoring: Template = field(default=EMPTY)
 
     @property
     def current(self) -> History | None:
         """The newest history record."""
         return self.history[-1] if self.history else None
+
+    @property
+    def previous(self) -> History | None:
+        """The history record before the newest one."""
+        return self.history[-2] if len(self.history) > 1 else None
+
+    @property
+    def previous_hid(self) -> int:
+        """The host of the record before the newest one, -1 when there is none."""
+        return self.history[-2].hid if len(self.history) > 1 else -1
+
+    @property
+    def is_parked(self) -> bool:
+        """The newest record's files have gone to the front-end: the VM holds no capacity on that host."""
+        return bool(self.history) and self.history[-1].eetime > 0
+
+    def snapshots_of(self, disk_id: int) -> DiskSnapshots:
+        """The snapshots of a disk; an empty tree when it never had any."""
+        return next((tree for tree in self.snapshots if tree.disk_id == disk_id), DiskSnapshots(disk_id))
 
     @property
     def hid(self) -> int:

@@ -41,6 +41,8 @@ class Config:
     blind_share: float = 0.5
     log_level: str = "INFO"
     starts_per_host: int = field(default=16)
+    live_rescheds: int = 0
+    cold_migrate_mode: int = 0
 
     @property
     def datastores_path(self) -> Path:
@@ -100,6 +102,9 @@ def _checked(config: Config) -> Config:
             raise ConfigError(f"{key} must be a positive number, it is {value!r}.")
     if not isinstance(config.starts_per_host, int):
         raise ConfigError(f"starts_per_host must be a whole number, it is {config.starts_per_host}.")
+    for key, highest in (("live_rescheds", 1), ("cold_migrate_mode", 2)):
+        if type(getattr(config, key)) is not int or not 0 <= getattr(config, key) <= highest:
+            raise ConfigError(f"{key} must be a whole number from 0 to {highest}, it is {getattr(config, key)!r}.")
     if not config.beacon_period_s < config.suspect_after_s < config.dead_after_s:
         raise ConfigError(
             "beacon_period_s < suspect_after_s < dead_after_s must hold, they are "

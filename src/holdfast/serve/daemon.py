@@ -52,7 +52,7 @@ from holdfast.serve.watch import DummyMonitor, HostWatch
 from holdfast.store.sqlite import SqliteStore
 
 LOG = logging.getLogger("holdfast")
-_TM_KINDS = (EffectKind.TM_PROLOG, EffectKind.TM_MIGRATE, EffectKind.TM_EPILOG, EffectKind.TM_DELETE)
+_TM_KINDS = tuple(kind for kind in EffectKind if kind.value.startswith("tm."))
 _IMAGE_KINDS = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
 _FENCE_KINDS = (EffectKind.FENCE_STATUS, EffectKind.FENCE_OFF)
 
@@ -90,7 +90,13 @@ class Daemon:
             dead_after_s=config.dead_after_s,
             blind_share=config.blind_share,
         )
-        return Settings(str(config.datastores_path), installation_id(self._master), patience)
+        return Settings(
+            str(config.datastores_path),
+            installation_id(self._master),
+            patience,
+            live_rescheds=config.live_rescheds == 1,
+            cold_migrate_mode=config.cold_migrate_mode,
+        )
 
     def _render(self, subject: Subject) -> str:
         """An object's XML, as hooks receive it."""
@@ -123,10 +129,11 @@ class Daemon:
         config = self._config
         vms_path = config.var / "vms"
         hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
-        libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock)
+        tm = TmDriver(config.datastores_path, vms_path, clock=self._clock)
+        libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}
         by_kind: dict[EffectKind, Driver] = {
-            **dict.fromkeys(_TM_KINDS, TmDriver(config.datastores_path, vms_path, clock=self._clock)),
+            **dict.fromkeys(_TM_KINDS, tm),
             **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path, self._clock, (*PROTECTED, config.var))),
             **dict.fromkeys(_FENCE_KINDS, FenceDriver(clock=self._clock, contradiction=self._watch.still_beats)),
             EffectKind.HOOK: HookDriver(config.var / "remotes" / "hooks", environment, self._clock),

@@ -15,6 +15,7 @@ from holdfast.engine.engine import Batch
 from holdfast.engine.events import Answered, Event
 from holdfast.engine.ports import Driver, Order
 from holdfast.engine.state import State
+from holdfast.engine.vm_work import STARTS
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind
 
@@ -26,14 +27,17 @@ AT_ONCE = {
     EffectKind.HOOK: 16,
     EffectKind.FENCE_STATUS: 64,
     EffectKind.FENCE_OFF: 64,
-    **dict.fromkeys((EffectKind.TM_PROLOG, EffectKind.TM_EPILOG, EffectKind.TM_DELETE), 32),
+    **{kind: 32 for kind in EffectKind if kind.value.startswith("tm.")},
     **dict.fromkeys(_IMAGE_KINDS, 8),
 }
 """How many effects of a kind are carried out at once: each may cost a process and several descriptors."""
 
 
 class Dispatcher:
-    """Runs one task for each open effect; ``driver_of`` chooses the driver by effect and host."""
+    """Runs one task for each open effect; ``driver_of`` chooses the driver by effect and host.
+
+    A clean-up that failed is ordered again at once, so its answer is kept back for ``again_after_s``.
+    """
 
     def __init__(
         self,
@@ -42,7 +46,9 @@ class Dispatcher:
         report: Callable[[Event], None],
         starts_per_host: int,
         clock: Callable[[], float] = time.time,
+        again_after_s: float = 5.0,
     ) -> None:
+        self._again_after_s = again_after_s
         self._clock = clock
         self._state = state
         self._driver_of = driver_of
@@ -79,6 +85,8 @@ class Dispatcher:
         except Exception as error:
             LOG.exception("driver of effect %d (%s) raised", effect.oid, effect.kind.value)
             answer = Answer(False, f"{effect.kind.value}: the driver failed: {error}", certain=False)
+        if effect.kind is EffectKind.VMM_CLEANUP and not answer.ok:
+            await asyncio.sleep(self._again_after_s)
         self._tasks.pop(effect.oid, None)
         self._report(Answered(effect.oid, answer))
 
@@ -102,7 +110,7 @@ class Dispatcher:
             turn.release()
 
     def _turn_of(self, effect: Effect) -> asyncio.Semaphore | None:
-        if effect.kind is EffectKind.VMM_DEPLOY:
+        if effect.kind in STARTS:
             return self._pace.setdefault(effect.host_id, asyncio.Semaphore(self._starts_per_host))
         return self._turns.get(effect.kind)
 
@@ -112,6 +120,7 @@ class Dispatcher:
             effect,
             vm=state.vms.get(effect.subject) if kind in _VM_KINDS else None,
             host=state.hosts.get(effect.host_id),
+            other=state.hosts.get(int(effect.args.get("OTHER_HID", "-1"))),
             image=state.images.get(effect.subject) if kind in _IMAGE_KINDS else None,
             hook=state.hooks.get(effect.subject) if kind is EffectKind.HOOK else None,
             datastores=state.datastores,

@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from libvirt import libvirtError
+
 from holdfast.drivers.im.heartbeats import HeartbeatWatch
 from holdfast.drivers.im.link import BeaconLink
 from holdfast.drivers.vmm.connections import Connections
+from holdfast.drivers.vmm.domain_states import DomainReport
 from holdfast.engine.engine import Batch
 from holdfast.engine.events import Event, VmSeen
 from holdfast.engine.senses import LiveSenses
 from holdfast.engine.state import State
 from holdfast.model.beacon import BeaconReport
 from holdfast.model.enums import HostState
+from holdfast.model.errors import HoldfastError
 from holdfast.model.host import Host
 
 ASK_LIMIT_S = 1.0
@@ -34,7 +38,10 @@ class HostWatch:
         heartbeats: HeartbeatWatch,
         link: BeaconLink,
         clock: Callable[[], float] = time.time,
+        pause_settles_s: float = 2.0,
     ) -> None:
+        self._pause_settles_s = pause_settles_s
+        self._pauses: set[asyncio.Task[None]] = set()
         self._state = state
         self._senses = senses
         self._report = report
@@ -74,6 +81,20 @@ class HostWatch:
     def _domain(self, host_id: int, vm_id: int, what: str) -> None:
         if what in SEEN:
             self._report(VmSeen(host_id, vm_id, what))
+        elif what == DomainReport.PAUSED:
+            task = asyncio.create_task(self._confirm_pause(host_id, vm_id), name=f"paused VM {vm_id} on host {host_id}")
+            self._pauses.add(task)
+            task.add_done_callback(self._pauses.discard)
+
+    async def _confirm_pause(self, host_id: int, vm_id: int) -> None:
+        """A domain is paused for a moment by snapshots and saves; one that stays so was suspended by somebody."""
+        await asyncio.sleep(self._pause_settles_s)
+        try:
+            reports = await self.connections.domains(host_id, ASK_LIMIT_S)
+        except (HoldfastError, libvirtError):
+            return  # the host cannot be asked now: the next change of the domain is reported again
+        if reports.get(vm_id) is DomainReport.PAUSED:
+            self._report(VmSeen(host_id, vm_id, "SUSPENDED"))
 
     def _connection(self, host_id: int, up: bool, text: str) -> None:
         said = "connected" if up else f"no connection: {text}"
@@ -111,14 +132,14 @@ class HostWatch:
     async def still_beats(self, host_id: int) -> str:
         """What speaks against the host being off: a heartbeat that was seen to move is looked at once more."""
         watch = self._senses.detector.watches.get(host_id)
-        if watch is None or watch.heartbeat != "advancing":
+        if watch is None or watch.heartbeat == "stalled":
             return ""
         await self._read(host_id)
         return "its heartbeat on the shared datastore moves on" if watch.heartbeat == "advancing" else ""
 
     async def close(self) -> None:
         """Lets all hosts go."""
-        for task in list(self._under_way.values()):
+        for task in (*self._under_way.values(), *self._pauses):
             task.cancel()
         await self.connections.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.api.methods import REGISTRY, changes
+from holdfast.api.methods import REGISTRY, changes, vm_changes
 from holdfast.api.methods.method import Param
 from holdfast.api.methods.opennebula import NAMES
 from holdfast.api.responder import Responder
@@ -19,6 +19,7 @@ from holdfast.model.template import Template
 from holdfast.model.template_text import parse_text
 from tests.unit.api.world import (
     ADMIN_SESSION,
+    GUEST_SESSION,
     FakeController,
     call_body,
     datastore,
@@ -98,6 +99,20 @@ CALLS: list[tuple[str, tuple[object, ...], Command]] = [
     ("one.vm.recover", (0, 2), commands.RecoverVm(0, 2)),
     ("one.vm.update", (0, "A=1", 1), commands.UpdateVm(0, "A=1", True)),
     ("one.vm.rename", (0, "n"), commands.RenameVm(0, "n")),
+    ("one.vm.attach", (0, "DISK=[IMAGE_ID=1]"), commands.AttachDisk(0, "DISK=[IMAGE_ID=1]")),
+    ("one.vm.detach", (0, 2), commands.DetachDisk(0, 2)),
+    ("one.vm.attachnic", (0, "NIC=[BRIDGE=br0]"), commands.AttachNic(0, "NIC=[BRIDGE=br0]")),
+    ("one.vm.detachnic", (0, 1), commands.DetachNic(0, 1)),
+    ("one.vm.diskresize", (0, 2, "2048"), commands.ResizeDisk(0, 2, "2048")),
+    ("one.vm.resize", (0, "MEMORY=512"), commands.ResizeVm(0, "MEMORY=512", True)),
+    ("one.vm.resize", (0, "MEMORY=512", False), commands.ResizeVm(0, "MEMORY=512", False)),
+    ("one.vm.snapshotcreate", (0, "before"), commands.CreateSnapshot(0, "before")),
+    ("one.vm.snapshotrevert", (0, 3), commands.RevertSnapshot(0, 3)),
+    ("one.vm.snapshotdelete", (0, 3), commands.DeleteSnapshot(0, 3)),
+    ("one.vm.disksnapshotcreate", (0, 1, "before"), commands.CreateDiskSnapshot(0, 1, "before")),
+    ("one.vm.disksnapshotrevert", (0, 1, 3), commands.RevertDiskSnapshot(0, 1, 3)),
+    ("one.vm.disksnapshotdelete", (0, 1, 3), commands.DeleteDiskSnapshot(0, 1, 3)),
+    ("one.vm.disksnapshotrename", (0, 1, 3, "after"), commands.RenameDiskSnapshot(0, 1, 3, "after")),
     ("one.hook.allocate", ("NAME=h",), commands.AllocateHook("NAME=h")),
     ("one.hook.delete", (0,), commands.DeleteHook(0)),
     ("one.hook.update", (0, "A=1"), commands.UpdateHook(0, "A=1")),
@@ -130,7 +145,29 @@ def test_every_command_of_the_engine_has_a_method() -> None:
         if isinstance(kind, type) and dataclasses.is_dataclass(kind) and not kind.__name__.startswith("_")
     }
     assert public - {Command} == {type(command) for _, _, command in CALLS}
-    assert {method.name for method in changes.METHODS} == {method for method, _, _ in CALLS}
+    tables = (*changes.METHODS, *vm_changes.METHODS)
+    assert {method.name for method in tables} == {method for method, _, _ in CALLS}
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("one.vm.snapshotcreate", (5, "before")), ("one.vm.disksnapshotcreate", (5, 0, "before"))],
+)
+def test_a_new_snapshot_is_answered_by_its_own_id(method: str, arguments: tuple[object, ...]) -> None:
+    controller = installation()
+    controller.answer = 0
+    assert reply_values(answer(controller, method, *arguments)) == ["1", "0", "0"]
+
+
+@pytest.mark.parametrize("method", [method.name for method in vm_changes.METHODS])
+def test_an_ordinary_user_changes_no_vm(method: str) -> None:
+    arguments = next(arguments for name, arguments, _ in CALLS if name == method)
+    controller = installation()
+    reply = asyncio.run(Responder(controller).reply(call_body(method, GUEST_SESSION, *arguments)))
+    succeeded, message, code, *_ = reply_values(b"".join(reply))
+    assert (succeeded, code) == ("0", "512")
+    assert message.startswith(f"[{method}] User [2] not authorized to perform action on virtual machine")
+    assert controller.calls == []
 
 
 def test_arguments_beyond_the_declared_ones_are_ignored() -> None:
@@ -147,6 +184,11 @@ def test_arguments_beyond_the_declared_ones_are_ignored() -> None:
         ("one.vm.info", (0, 1), "decrypt must be a boolean, not an int"),
         ("one.vm.action", (0, "stop"), "action must be a string, not an int"),
         ("one.vm.migrate", (0, 2), "live"),
+        ("one.vm.migrate", (0, 2, 1), "live must be a boolean, not an int"),
+        ("one.vm.attach", (0,), "one.vm.attach needs text"),
+        ("one.vm.diskresize", (0, 0, 2048), "size must be a string, not an int"),
+        ("one.vm.snapshotcreate", (0,), "one.vm.snapshotcreate needs name"),
+        ("one.vm.disksnapshotrevert", (0, 1), "one.vm.disksnapshotrevert needs snap_id"),
     ],
 )
 def test_missing_and_wrongly_typed_arguments_are_type_faults(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from holdfast.api.views import storage as storage_view
 from holdfast.api.views import user as user_view
 from holdfast.api.views import vm as vm_view
 from holdfast.api.views.markup import PERMISSIONS, embedded, text
-from holdfast.model.enums import DatastoreType, FailoverState, HostState, ImageState, ImageType
+from holdfast.model.enums import DatastoreType, FailoverState, HistoryAction, HostState, ImageState, ImageType
 from holdfast.model.hook import Hook
 from holdfast.model.host import Host
 from holdfast.model.storage import Datastore, Image
@@ -26,7 +27,7 @@ from holdfast.model.template_xml import parse_xml
 from holdfast.model.user import User
 from holdfast.model.vm import History, Vm
 from holdfast.model.vm_states import LcmState, VmState
-from tests.unit.api.world import ANN, execution, failover, host, image, proof, vm
+from tests.unit.api.world import ANN, execution, failover, history, host, image, proof, vm, vm_with_snapshots
 
 SAMPLES = Path(__file__).parents[2] / "data" / "one"
 USERS = {0: User(0, "oneadmin", "")}
@@ -109,6 +110,61 @@ def test_disks_nics_and_graphics_of_a_listed_vm_have_the_fields_that_opennebula_
     assert listed is not None
     assert ours is not None
     assert etree.tostring(ours) == etree.tostring(listed)
+
+
+def test_snapshots_of_disks_are_one_element_for_each_disk_that_has_any() -> None:
+    document = render_vm(vm_with_snapshots())
+    assert [element.findtext("DISK_ID") for element in tree(document).findall("SNAPSHOTS")] == ["0", "2"]
+    assert (
+        "<SNAPSHOTS><ALLOW_ORPHANS><![CDATA[NO]]></ALLOW_ORPHANS><CURRENT_BASE><![CDATA[3]]></CURRENT_BASE>"
+        "<DISK_ID><![CDATA[0]]></DISK_ID><NEXT_SNAPSHOT><![CDATA[4]]></NEXT_SNAPSHOT>"
+        "<SNAPSHOT><CHILDREN><![CDATA[1,3]]></CHILDREN><DATE><![CDATA[1795335400]]></DATE><ID><![CDATA[0]]></ID>"
+        "<NAME><![CDATA[clean]]></NAME><PARENT><![CDATA[-1]]></PARENT><SIZE><![CDATA[1024]]></SIZE></SNAPSHOT>"
+    ) in document
+    newest = tree(document).findall("SNAPSHOTS/SNAPSHOT")[2]
+    assert {child.tag: child.text for child in newest} == {
+        "ACTIVE": "YES",
+        "DATE": "1795335600",
+        "ID": "3",
+        "NAME": "good]]>",
+        "PARENT": "0",
+        "SIZE": "2048",
+    }
+
+
+def test_snapshots_stand_between_history_and_backups_and_not_in_lists() -> None:
+    children = [child.tag for child in tree(vm_view.extended(vm_with_snapshots(), USERS))]
+    assert children[-4:] == ["HISTORY_RECORDS", "SNAPSHOTS", "SNAPSHOTS", "BACKUPS"]
+    assert "SNAPSHOT" not in vm_view.short(vm_with_snapshots(), USERS)
+
+
+def test_system_snapshots_are_vectors_of_the_template() -> None:
+    found = tree(render_vm(vm_with_snapshots())).findall("TEMPLATE/SNAPSHOT")
+    assert [(each.findtext("SNAPSHOT_ID"), each.findtext("ACTION"), each.findtext("NAME")) for each in found] == [
+        ("0", None, "before & after"),
+        ("1", "CREATE", "snapshot-1"),
+    ]
+
+
+def test_a_vm_that_was_placed_tells_the_transfer_driver_of_its_datastore() -> None:
+    plain = vm(0, template=Template([("CPU", "1"), ("VMID", "0")]))
+    assert tree(render_vm(plain)).xpath("TEMPLATE/*/text()") == ["1", "dummy", "0"]
+    assert tree(render_vm(plain)).findtext("TEMPLATE/TM_MAD_SYSTEM") == "dummy"
+    assert tree(render_vm(replace(plain, history=()))).find("TEMPLATE/TM_MAD_SYSTEM") is None
+    assert tree(render_vm(vm(0))).xpath("TEMPLATE/TM_MAD_SYSTEM/text()") == ["qcow2"]
+
+
+def test_a_history_record_tells_all_its_times_its_action_and_who_asked_for_it() -> None:
+    record = history(4, action=HistoryAction.DISK_SNAPSHOT_REVERT, etime=9, pstime=1, petime=2, rstime=3, retime=4)
+    shown = tree(render_vm(vm(7, history=(replace(record, estime=5, eetime=6, uid=2, gid=1),))))
+    found = shown.find("HISTORY_RECORDS/HISTORY")
+    assert found is not None
+    assert {child.tag: child.text for child in found} == {
+        "OID": "7", "SEQ": "4", "HOSTNAME": "s0", "HID": "2", "CID": "0", "STIME": "1795335134", "ETIME": "9",
+        "VM_MAD": "dummy", "TM_MAD": "dummy", "DS_ID": "100", "PLAN_ID": "-2", "ACTION_ID": "-1",
+        "PSTIME": "1", "PETIME": "2", "RSTIME": "3", "RETIME": "4", "ESTIME": "5", "EETIME": "6",
+        "ACTION": "41", "UID": "2", "GID": "1", "REQUEST_ID": "-1",
+    }  # fmt: skip
 
 
 def test_a_list_shows_the_newest_history_record_only() -> None:

@@ -11,7 +11,10 @@ from lxml import etree
 
 from holdfast.api.methods import REGISTRY
 from holdfast.api.responder import Responder
-from tests.unit.api.world import ADMIN_SESSION, call_body, installation, reply_values
+from holdfast.engine.ports import Stored
+from holdfast.lifecycle import operations
+from holdfast.model.vm import Operation
+from tests.unit.api.world import ADMIN_SESSION, call_body, installation, reply_values, vm_with_snapshots
 
 XSD = Path(__file__).parents[2] / "data" / "xsd"
 NAMESPACE = "http://opennebula.org/XMLSchema"
@@ -67,9 +70,10 @@ def schema(name: str) -> etree.XMLSchema:
     return etree.XMLSchema(etree.parse(XSD / f"{name}.xsd"))
 
 
-def document(method: str, arguments: tuple[object, ...]) -> str:
-    body = call_body(method, ADMIN_SESSION, *arguments)
-    pieces = asyncio.run(Responder(installation()).reply(body))
+def document(method: str, arguments: tuple[object, ...], *objects: Stored) -> str:
+    controller = installation()
+    controller.put(*objects)
+    pieces = asyncio.run(Responder(controller).reply(call_body(method, ADMIN_SESSION, *arguments)))
     succeeded, value, *_ = reply_values(b"".join(pieces))
     assert succeeded == "1", value
     return value
@@ -93,6 +97,48 @@ def test_the_document_is_valid(method: str, arguments: tuple[object, ...], schem
     unexpected = [each for each in found if not any(f"'{stray}'" in each for stray in allowed)]
     assert unexpected == []
     assert bool(found) == bool(allowed)
+
+
+OF_VM_1: list[tuple[str, tuple[object, ...], str]] = [
+    ("one.vm.info", (1,), "vm"),
+    ("one.vmpool.info", (-2, -1, -1, -1), "vm_pool"),
+    ("one.vmpool.infoextended", (-2, -1, -1, -1), "vm_pool_extended"),
+    ("one.vmpool.infoset", ("1", True), "vm_pool_extended"),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments", "schema_name"), OF_VM_1)
+def test_a_vm_with_snapshots_and_every_action_in_its_history_is_valid(
+    method: str, arguments: tuple[object, ...], schema_name: str
+) -> None:
+    text = document(method, arguments, vm_with_snapshots(1))
+    assert complaints(text, schema_name) == []
+    assert ("<SNAPSHOTS>" in text) == (method != "one.vmpool.info")
+
+
+OPERATIONS = [
+    Operation("disk-attach", 1, 1, {"DISK_ID": "1", "TYPE": "fs", "SIZE": "16", "TARGET": "sdb"}),
+    Operation("disk-detach", 0, 0),
+    Operation("nic-attach", 1, values={"NIC_ID": "1", "BRIDGE": "br0"}),
+    Operation("nic-detach", 0),
+    Operation("snapshot-create", 2, values={"NAME": "snapshot-2", "TIME": "1795335300", "SYSTEM_DISK_SIZE": "1024"}),
+    Operation("snapshot-revert", 0),
+    Operation("snapshot-delete", 0),
+    Operation("disk-snapshot-create", 4, 0, {"NAME": "", "SIZE": "1024", "DATE": "1795335300"}),
+    Operation("disk-snapshot-revert", 1, 0),
+    Operation("disk-snapshot-delete", 1, 0),
+    Operation("disk-resize", 0, 0, {"SIZE": "2048", "OLD_SIZE": "1024"}),
+    Operation("resize", values={"CPU": "2", "VCPU": "2", "MEMORY": "512", "OLD_CPU": "0.1", "OLD_MEMORY": "64"}),
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.action)
+def test_a_vm_with_an_operation_under_way_is_valid_and_so_it_is_afterwards(operation: Operation) -> None:
+    begun = operations.begin(vm_with_snapshots(1), operation)
+    answered = {"HYPERVISOR_ID": "snap-2"} if operation.action == "snapshot-create" else {}
+    for stage in (begun, operations.complete(begun, answered), operations.undo(begun)):
+        for method, arguments, schema_name in OF_VM_1:
+            assert complaints(document(method, arguments, stage), schema_name) == []
 
 
 def test_every_document_of_the_api_is_validated() -> None:

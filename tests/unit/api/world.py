@@ -26,6 +26,7 @@ from holdfast.model.enums import (
 from holdfast.model.failover import Evidence, Failover, Proof, Row, Step
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.host import Host
+from holdfast.model.snapshot import DiskSnapshot, DiskSnapshots
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.template import Template
 from holdfast.model.user import Actor, User
@@ -90,6 +91,50 @@ def vm(oid: int = 0, **fields: object) -> Vm:
     )
     plain = Vm(oid, 0, 0, f"vm{oid}", VmState.ACTIVE, LcmState.RUNNING, template, history=(history(),))
     return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+def vm_with_snapshots(oid: int = 0) -> Vm:
+    """A VM with system snapshots, trees of disk snapshots and a history of operations."""
+    plain = vm(oid)
+    taken = {
+        "ACTIVE": "YES",
+        "HYPERVISOR_ID": "snap-0",
+        "NAME": "before & after",
+        "SNAPSHOT_ID": "0",
+        "SYSTEM_DISK_SIZE": "0",
+        "TIME": "1795335300",
+    }
+    being_taken = {**taken, "ACTION": "CREATE", "HYPERVISOR_ID": "", "NAME": "snapshot-1", "SNAPSHOT_ID": "1"}
+    template = plain.template.extended([("SNAPSHOT", taken), ("SNAPSHOT", being_taken)])
+    tree = DiskSnapshots(
+        0,
+        (
+            DiskSnapshot(0, "clean", 1795335400, size_mb=1024),
+            DiskSnapshot(1, "tried", 1795335500, parent=0, size_mb=1024),
+            DiskSnapshot(3, "good]]>", 1795335600, parent=0, size_mb=2048, active=True),
+        ),
+        next_oid=4,
+        current_base=3,
+    )
+    other = DiskSnapshots(2, (DiskSnapshot(0, "", 1795335700),), 1, 0, "MIXED")
+    records = tuple(
+        history(
+            seq,
+            action=action,
+            pstime=1795335134,
+            petime=1795335135,
+            rstime=1795335135,
+            retime=1795335140,
+            estime=1795335140,
+            eetime=1795335141,
+            etime=1795335141,
+            uid=0,
+            gid=0,
+        )
+        for seq, action in enumerate(HistoryAction)
+    )
+    never_had_any = DiskSnapshots(1, next_oid=2)
+    return replace(plain, template=template, snapshots=(other, never_had_any, tree), history=records)
 
 
 def host(oid: int = 2, **fields: object) -> Host:

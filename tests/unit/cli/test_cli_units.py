@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 
 from holdfast.cli.errors import CliError
 from holdfast.cli.states import HOST_WORDS, IMAGE_WORDS, action_word, lcm_name, vm_name, vm_word, word
 from holdfast.cli.units import duration_text, epoch_s, memory_text, period_text, prolog_text, size_mb, time_text
+from holdfast.model.enums import HistoryAction
 
 
 @pytest.mark.parametrize(
@@ -77,23 +81,51 @@ def test_a_wrong_moment_names_the_option(text: str) -> None:
         epoch_s(text, "--until")
 
 
-_LCM = """
-PROLOG prol, BOOT boot, RUNNING runn, MIGRATE migr, SAVE_STOP save, SAVE_SUSPEND save, SAVE_MIGRATE save,
-PROLOG_MIGRATE migr, PROLOG_RESUME prol, EPILOG_STOP epil, EPILOG epil, SHUTDOWN shut, CANCEL shut, FAILURE fail,
-CLEANUP_RESUBMIT clea, UNKNOWN unkn, HOTPLUG hotp, SHUTDOWN_POWEROFF shut, BOOT_UNKNOWN boot, CLEANUP_DELETE clea,
-HOTPLUG_SNAPSHOT snap, HOTPLUG_NIC hotp, HOTPLUG_SAVEAS hotp, PROLOG_UNDEPLOY prol, HOTPLUG_PROLOG_POWEROFF hotp,
-BOOT_FAILURE fail, PROLOG_MIGRATE_UNKNOWN_FAILURE fail, PROLOG_MIGRATE_POWEROFF migr, PROLOG_MIGRATE_UNKNOWN migr,
-DISK_SNAPSHOT_POWEROFF snap, DISK_SNAPSHOT_DELETE snap, DISK_RESIZE drsz, DISK_RESIZE_UNDEPLOYED drsz,
-HOTPLUG_RESIZE hotp, BACKUP back, BACKUP_POWEROFF back, RESTORE rest
-"""
+_STATES = Path(__file__).parents[2] / "data" / "one" / "one-vm-states.csv"
+_BETTER = {0: "actv", 58: "snap"}
+"""OpenNebula's table has no word for these two."""
 
 
-@pytest.mark.parametrize("pair", [pair.strip() for pair in _LCM.split(",")])
-def test_an_active_vm_shows_its_lcm_state(pair: str) -> None:
-    from holdfast.model.vm_states import LcmState
+def _original_words(kind: str) -> dict[int, str]:
+    with _STATES.open(encoding="utf-8") as lines:
+        return {int(row["number"]): row["short"] for row in csv.DictReader(lines) if row["kind"] == kind}
 
-    name, short = pair.split()
-    assert vm_word(3, LcmState[name]) == short
+
+def test_an_active_vm_shows_the_word_of_its_lcm_state() -> None:
+    ours = {lcm_state: vm_word(3, lcm_state) for lcm_state in range(72)}
+    assert ours == _original_words("LCM_STATE") | _BETTER
+    assert all(4 >= len(short) > 0 for short in ours.values())
+
+
+def test_a_vm_that_is_not_active_shows_the_word_of_its_state() -> None:
+    assert {state: vm_word(state, 0) for state in range(12)} == _original_words("STATE")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (HistoryAction.NONE, "none"),
+        (HistoryAction.LIVE_MIGRATE, "live-migrate"),
+        (HistoryAction.POFF_MIGRATE, "poweroff-migrate"),
+        (HistoryAction.POFF_HARD_MIGRATE, "poweroff-hard-migrate"),
+        (HistoryAction.RESTORE, "restore"),
+        (4, "shutdown-hard"),
+        (12, "boot"),
+        (37, "snapshot-create"),
+        (51, "nic-update"),
+        (63, "exec-cancel"),
+        (65, "vmgroup-del"),
+        (66, "66"),
+        (-1, "-1"),
+    ],
+)
+def test_actions_of_the_history_have_opennebulas_words(number: int, text: str) -> None:
+    assert action_word(number) == text
+
+
+@pytest.mark.parametrize("action", [each for each in HistoryAction if "POFF" not in each.name], ids=lambda a: a.name)
+def test_the_word_of_an_action_is_its_name(action: HistoryAction) -> None:
+    assert action_word(action) == action.name.lower().replace("_", "-")
 
 
 def test_other_states_have_their_words() -> None:

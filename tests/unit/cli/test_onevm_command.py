@@ -101,6 +101,22 @@ def test_the_history_line_is_that_of_opennebulas_command(server: ScriptedServer,
     assert lines[at + 1] == "  0 -    -     node1        none          0  11/14 22:13:20 1103d 12h39   0h00m02s"
 
 
+def test_a_long_action_is_told_in_full(server: ScriptedServer, capsys: Captured) -> None:
+    records = "".join(
+        f"<HISTORY><SEQ>{seq}</SEQ><HOSTNAME>node1</HOSTNAME><ACTION>{action}</ACTION></HISTORY>"
+        for seq, action in enumerate((26, 49, 44))
+    )
+    server.answers["one.vm.info"] = f"<VM><ID>5</ID><STATE>3</STATE><HISTORY_RECORDS>{records}</HISTORY_RECORDS></VM>"
+    assert main(["show", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("SEQ UID  REQ   HOST         ACTION                DS           START        TIME     PROLOG")
+    assert [line.split()[4] for line in lines[at + 1 : at + 4]] == [
+        "disk-snapshot-delete",
+        "poweroff-hard-migrate",
+        "monitor",
+    ]
+
+
 def test_show_as_json(server: ScriptedServer, capsys: Captured) -> None:
     server.answers["one.vm.info"] = sample("vm_running_disk_nic.xml")
     assert main(["show", "1", "-j", "--decrypt"]) == 0
@@ -115,6 +131,12 @@ def test_show_as_json(server: ScriptedServer, capsys: Captured) -> None:
     [
         (["hold", "5"], "hold"),
         (["release", "5"], "release"),
+        (["suspend", "5"], "suspend"),
+        (["stop", "5"], "stop"),
+        (["undeploy", "5"], "undeploy"),
+        (["undeploy", "5", "--hard"], "undeploy-hard"),
+        (["reboot", "5"], "reboot"),
+        (["reboot", "5", "--hard"], "reboot-hard"),
         (["poweroff", "5"], "poweroff"),
         (["poweroff", "5", "--hard"], "poweroff-hard"),
         (["resume", "5"], "resume"),
@@ -155,6 +177,46 @@ def test_recover_passes_opennebulas_number(server: ScriptedServer, option: str, 
     server.answers["one.vm.recover"] = 5
     assert main(["recover", "5,6", option]) == 0
     assert server.asked("one.vm.recover") == [(5, operation), (6, operation)]
+
+
+def test_recover_takes_ranges_and_lists_and_goes_on_after_a_refusal(server: ScriptedServer, capsys: Captured) -> None:
+    def recover(vm: int, operation: int) -> int:
+        if vm in (4, 9):
+            raise Refusal(f"[one.vm.recover] VM {vm} is not stuck", 2048, vm)
+        return vm
+
+    server.answers["one.vm.recover"] = recover
+    assert main(["recover", "3..5,9,7", "--retry", "-v"]) == 255
+    assert server.asked("one.vm.recover") == [(3, 2), (4, 2), (5, 2), (9, 2), (7, 2)]
+    assert capsys.readouterr() == (
+        "".join(f"VM {vm}: recovering\n" for vm in (3, 4, 5, 9, 7)),
+        "[one.vm.recover] VM 4 is not stuck\n[one.vm.recover] VM 9 is not stuck\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["recover", "7..3", "--retry"], "The range 7..3 must rise and hold at most 100000 ids.\n"),
+        (["suspend", "3..x"], "VM named 3..x not found.\n"),
+        (["stop", "nobody"], "VM named nobody not found.\n"),
+        (["undeploy", "twin"], "There are multiple VMs with name twin.\n"),
+        (["migrate", "5", "nowhere", "--live"], "HOST named nowhere not found.\n"),
+        (["migrate", "5", "2", "nowhere"], "DATASTORE named nowhere not found.\n"),
+        (["suspend", "5", "--hard"], "invalid option: --hard\n"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_happens(
+    server: ScriptedServer, capsys: Captured, argv: list[str], message: str
+) -> None:
+    server.answers |= {
+        "one.vmpool.info": f"<VM_POOL>{_vm(1, 'twin', 3)}{_vm(2, 'twin', 3)}</VM_POOL>",
+        "one.hostpool.info": sample("hostpool.xml"),
+        "one.datastorepool.info": sample("datastorepool.xml"),
+    }
+    assert main(argv) == 255
+    assert capsys.readouterr() == ("", message)
+    assert all(method.endswith("pool.info") for method in server.methods())
 
 
 @pytest.mark.parametrize("options", [[], ["--retry", "--delete"]])

@@ -155,7 +155,7 @@ class Rig:
 
     def starts(self) -> list[Effect]:
         """Open orders to start a domain."""
-        return [order for order in self.orders if order.kind is EffectKind.VMM_DEPLOY]
+        return [order for order in self.orders if order.kind in (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)]
 
 
 def template_of(**values: str) -> Template:

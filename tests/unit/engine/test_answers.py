@@ -144,10 +144,22 @@ def test_a_removal_ends_even_if_the_files_cannot_be_removed(rig: Rig) -> None:
     assert rig.vm(vm).state is VmState.DONE
 
 
-def test_a_removal_leaves_the_files_of_a_domain_that_may_still_use_them(rig: Rig) -> None:
+def test_a_removal_is_tried_again_until_the_domain_is_gone_before_the_files_go(rig: Rig) -> None:
     vm = rig.running_vm(0)
     rig.call(c.RecoverVm(vm, 3))
-    rig.reply(rig.order(EffectKind.VMM_CLEANUP), Answer(False, "timed out", certain=False))
+    for _ in range(3):
+        rig.reply(rig.order(EffectKind.VMM_CLEANUP), Answer(False, "timed out", certain=False))
+        assert rig.vm(vm).lcm_state is LcmState.CLEANUP_DELETE
+        assert rig.vm(vm).user_template.get("ERROR") == "timed out"
+    rig.answer(EffectKind.VMM_CLEANUP)
+    rig.answer(EffectKind.TM_DELETE)
+    assert rig.vm(vm).state is VmState.DONE
+
+
+def test_an_operator_gives_up_a_domain_that_cannot_be_removed_with_its_files(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.call(c.RecoverVm(vm, 3))
+    rig.call(c.RecoverVm(vm, 5))
     assert rig.vm(vm).state is VmState.DONE
     assert rig.orders == []
 

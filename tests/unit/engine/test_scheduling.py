@@ -141,6 +141,6 @@ def test_a_vm_waits_only_where_it_can_be_moved(rig: Rig) -> None:
     vm = rig.vm(rig.running_vm(0))
     assert not waits(vm)
     for position in MOVABLE:
-        assert (position, VmEvent.MIGRATE) in BY_POSITION
-        assert (position, VmEvent.RESCHED) in BY_POSITION
-    assert {position for position, event in BY_POSITION if event is VmEvent.MIGRATE} == set(MOVABLE)
+        assert (position, VmEvent.RESTART_ELSEWHERE) in BY_POSITION
+    moves = (VmEvent.MIGRATE, VmEvent.MIGRATE_SAVE)
+    assert {position for position, event in BY_POSITION if event in moves} == set(MOVABLE)

@@ -200,9 +200,17 @@ def test_a_powered_off_vm_that_runs_is_running_but_not_by_a_beacon_from_before(a
 
 def test_while_a_driver_is_at_work_on_a_vm_beacons_say_nothing_of_it(agents: Agents) -> None:
     vm = agents.rig.running_vm(0)
+    agents.rig.call(c.VmAction(vm, "suspend"))
+    assert agents.beat(limits.MISSING_BEACONS_DOUBT - 1) == []
+    assert agents.rig.vm(vm).lcm_state is LcmState.SAVE_SUSPEND
+
+
+def test_a_guest_that_is_seen_off_has_been_shut_down_whatever_its_driver_waits_for(agents: Agents) -> None:
+    vm = agents.rig.running_vm(0)
     agents.rig.call(c.VmAction(vm, "poweroff"))
-    assert agents.beat(60) == []
-    assert agents.rig.vm(vm).lcm_state is LcmState.SHUTDOWN_POWEROFF
+    agents.beat(limits.MISSING_BEACONS)
+    assert agents.rig.vm(vm).state is VmState.POWEROFF
+    assert agents.rig.vm(vm).may_run_on == ()
 
 
 def test_a_doubt_about_a_failed_start_ends_when_the_agent_denies_the_domain_for_long_enough(agents: Agents) -> None:

@@ -6,6 +6,7 @@ from holdfast.engine import commands as c
 from holdfast.model.enums import DatastoreState, DatastoreType, EffectKind, ImageState, ImageType
 from holdfast.model.errors import ActionError, AllocateError, HoldfastError, TemplateError
 from holdfast.model.storage import Datastore, Image
+from holdfast.model.vm_states import VmState
 from tests.unit.engine.rig import Rig
 
 IMAGES_DS = 1
@@ -218,11 +219,13 @@ def test_a_persistent_image_of_a_vm_that_ended_well_is_ready_again(rig: Rig) -> 
     assert image(rig, oid).state is ImageState.READY
 
 
-def test_an_image_that_is_not_ready_is_not_used(rig: Rig) -> None:
+def test_an_image_that_is_being_created_is_not_deleted_and_a_vm_waits_for_it(rig: Rig) -> None:
     oid = rig.call(c.AllocateImage("NAME=alpine\nSIZE=10", IMAGES_DS))
     with pytest.raises(ActionError, match="in state: LOCKED"):
-        vm_with(rig, oid)
-    with pytest.raises(ActionError, match="in state: LOCKED"):
+        rig.call(c.DeleteImage(oid))
+    vm = vm_with(rig, oid)
+    assert rig.vm(vm).state is VmState.CLONING
+    with pytest.raises(ActionError, match="use it"):
         rig.call(c.DeleteImage(oid))
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from holdfast.engine import commands as c
+from holdfast.engine.events import VmSeen
 from holdfast.model.enums import EffectKind, HistoryAction
 from holdfast.model.errors import ActionError, AllocateError, HoldfastError, NoSuchObject, TemplateError
 from holdfast.model.user import Actor
@@ -193,12 +194,107 @@ def test_a_powered_off_vm_moves_and_keeps_why_it_was_off(rig: Rig) -> None:
     assert (rig.host(0).vms, rig.host(1).vms) == ((), (vm,))
 
 
-def test_a_running_vm_is_not_moved_by_this_version(rig: Rig) -> None:
+MOVES = {
+    "live": (True, 0, EffectKind.VMM_MIGRATE),
+    "save": (False, 0, EffectKind.VMM_SAVE),
+    "poweroff": (False, 1, EffectKind.VMM_SHUTDOWN),
+    "poweroff-hard": (False, 2, EffectKind.VMM_CANCEL),
+}
+
+
+@pytest.mark.parametrize("way", MOVES)
+def test_a_running_vm_moves_and_both_hosts_hold_its_capacity_until_it_has_left(rig: Rig, way: str) -> None:
+    live, kind, first = MOVES[way]
     vm = rig.running_vm(0)
-    with pytest.raises(ActionError, match="Migrate action is not available for state RUNNING"):
+    rig.call(c.MigrateVm(vm, 1, live=live, type=kind))
+    assert (vm in rig.host(0).vms, vm in rig.host(1).vms) == (True, True)
+    order = rig.order(first)
+    assert (order.host_id, order.args["OTHER_HID"]) == (0, "1")
+    rig.settle()
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING
+    assert (rig.vm(vm).hid, rig.vm(vm).may_run_on) == (1, (1,))
+    assert (rig.host(0).vms, rig.host(0).mem_usage) == ((), 0)
+
+
+@pytest.mark.parametrize("way", MOVES)
+def test_a_vm_that_cannot_leave_runs_on_where_it_was(rig: Rig, way: str) -> None:
+    live, kind, first = MOVES[way]
+    vm = rig.running_vm(0)
+    rig.call(c.MigrateVm(vm, 1, live=live, type=kind))
+    rig.answer(first, ok=False, message="no")
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING
+    assert (rig.vm(vm).hid, rig.vm(vm).may_run_on) == (0, (0,))
+    assert [record.hid for record in rig.vm(vm).history] == [0, 1, 0]
+    assert rig.host(1).vms == ()
+
+
+def test_a_live_migration_of_unknown_outcome_leaves_the_vm_unknown_until_an_agent_tells(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.call(c.MigrateVm(vm, 1, live=True))
+    rig.answer(EffectKind.VMM_MIGRATE, ok=False, message="timed out", certain=False)
+    assert rig.vm(vm).lcm_state is LcmState.UNKNOWN
+    assert set(rig.vm(vm).may_run_on) == {0, 1}
+    rig.tell(VmSeen(0, vm, "POWEROFF"))
+    rig.tell(VmSeen(1, vm, "ELSEWHERE"))
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING
+    assert (rig.vm(vm).hid, rig.vm(vm).may_run_on) == (1, (1,))
+    assert (rig.host(0).vms, rig.host(1).vms) == ((), (vm,))
+
+
+def test_a_running_vm_that_is_rescheduled_moves_as_the_installation_says(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.call(c.VmAction(vm, "resched"))
+    rig.tick()
+    assert rig.vm(vm).lcm_state is LcmState.SAVE_MIGRATE
+    rig.settle()
+    assert (rig.vm(vm).lcm_state, rig.vm(vm).hid) == (LcmState.RUNNING, 1)
+
+
+def test_a_move_that_cannot_be_is_refused_with_its_reason(rig: Rig) -> None:
+    other = rig.call(c.AllocateDatastore("NAME=b\nTYPE=SYSTEM_DS\nTM_MAD=shared"))
+    vm = rig.running_vm(0)
+    refused = {
+        "already running on host": c.MigrateVm(vm, 0),
+        "Migration type 7 is unknown": c.MigrateVm(vm, 1, type=7),
+        "keeps the VM's datastore": c.MigrateVm(vm, 1, live=True, ds_id=other),
+    }
+    for words, command in refused.items():
+        with pytest.raises(ActionError, match=words):
+            rig.call(command)
+    rig.lose(1)
+    with pytest.raises(ActionError, match="is lost"):
         rig.call(c.MigrateVm(vm, 1))
-    with pytest.raises(ActionError, match="moves only VMs that do not run"):
-        rig.call(c.VmAction(vm, "resched"))
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING
+
+
+def test_a_vm_that_was_stopped_or_undeployed_starts_on_another_host(rig: Rig) -> None:
+    for action, step in (("stop", EffectKind.VMM_RESTORE), ("undeploy", EffectKind.VMM_DEPLOY)):
+        vm = rig.running_vm(0)
+        rig.call(c.VmAction(vm, action))
+        rig.settle()
+        assert rig.vm(vm).state in (VmState.STOPPED, VmState.UNDEPLOYED)
+        assert rig.host(0).vms == ()
+        rig.call(c.DeployVm(vm, 1))
+        rig.answer(EffectKind.TM_RESUME)
+        assert rig.order(step).host_id == 1
+        rig.settle()
+        assert (rig.vm(vm).lcm_state, rig.vm(vm).hid) == (LcmState.RUNNING, 1)
+        rig.call(c.VmAction(vm, "terminate-hard"))
+        rig.settle()
+
+
+def test_a_vm_that_is_resumed_from_the_front_end_can_still_be_terminated_with_its_files(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.call(c.VmAction(vm, "stop"))
+    rig.settle()
+    for host in (0, 1):
+        rig.call(c.SetHostStatus(host, 1))
+    rig.call(c.VmAction(vm, "resume"))
+    assert rig.vm(vm).state is VmState.PENDING
+    rig.call(c.VmAction(vm, "terminate"))
+    assert rig.order(EffectKind.TM_EPILOG).args["LOCAL"] == "YES"
+    rig.settle()
+    assert rig.vm(vm).state is VmState.DONE
 
 
 def test_the_files_of_a_vm_that_may_run_are_not_moved_not_even_on_its_host(rig: Rig) -> None:

@@ -17,7 +17,15 @@ from holdfast.model.errors import HoldfastError
 from holdfast.model.vm_states import VmState
 from tests.unit.engine.rig import SYSTEM, Rig
 
-STOPPING = (EffectKind.VMM_SHUTDOWN, EffectKind.VMM_CANCEL, EffectKind.VMM_CLEANUP)
+STOPPING = (EffectKind.VMM_SHUTDOWN, EffectKind.VMM_CANCEL, EffectKind.VMM_CLEANUP, EffectKind.VMM_SAVE)
+STARTING = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
+
+
+def hosts_of(order: Effect) -> tuple[int, ...]:
+    """The host that the order is about, and the second one if there is one."""
+    other = int(order.args.get("OTHER_HID", "-1"))
+    two = order.kind in (EffectKind.VMM_CLEANUP, EffectKind.VMM_MIGRATE) and other >= 0
+    return (order.host_id, other) if two else (order.host_id,)
 
 
 class World:
@@ -52,6 +60,10 @@ class World:
         """Whether drivers and beacons get through to the host."""
         return hid in self.powered and hid in self.linked
 
+    def reaches_all(self, order: Effect) -> bool:
+        """Whether drivers get through to every host that the order is about."""
+        return all(map(self.reaches, hosts_of(order)))
+
     def crash(self, hid: int) -> None:
         """The power fails."""
         self.powered.discard(hid)
@@ -81,12 +93,16 @@ class World:
         place = (order.subject, order.host_id)
         if order.kind is EffectKind.FENCE_OFF:
             self.crash(order.host_id)
-        elif order.kind is EffectKind.VMM_DEPLOY and self.reaches(order.host_id):
+        elif order.kind in STARTING and self.reaches(order.host_id):
             self.domains.add(place)
             self.late.discard(place)
-        elif order.kind in STOPPING and self.reaches(order.host_id):
-            self.domains.discard(place)
-            self.late.discard(place)
+        elif order.kind in STOPPING:
+            for hid in filter(self.reaches, hosts_of(order)):
+                self.domains.discard((order.subject, hid))
+                self.late.discard((order.subject, hid))
+        elif order.kind is EffectKind.VMM_MIGRATE and place in self.domains and self.reaches_all(order):
+            self.domains.remove(place)
+            self.domains.add((order.subject, hosts_of(order)[1]))
         self.performed.add(order.oid)
 
     def answer(self, orders: Iterable[Effect], wish: str) -> None:
@@ -106,7 +122,7 @@ class World:
             return Answer(wish == "ok", "read", values={"POWER": power})
         if order.kind is EffectKind.FENCE_OFF:
             return Answer(wish == "ok" and order.host_id not in self.powered, "fenced")
-        if order.kind is EffectKind.VMM_DEPLOY:
+        if order.kind in STARTING:
             sure = not open_end and self.reaches(order.host_id)
             if wish == "ok" and there and sure:
                 return Answer(True)
@@ -114,12 +130,27 @@ class World:
                 return Answer(False, "refused by libvirt")
             self.late |= {place} if self.reaches(order.host_id) and not there else set()
             return Answer(False, "timed out", certain=False)
+        if order.kind is EffectKind.VMM_MIGRATE:
+            return self._truth_of_migration(order, wish)
         if order.kind in STOPPING:
-            sure = not open_end and self.reaches(order.host_id)
+            places = [(order.subject, hid) for hid in hosts_of(order)]
+            there = any(at in self.domains for at in places)
+            sure = not any(at in self.late for at in places) and self.reaches_all(order)
             if sure and wish == "ok" and not there:
                 return Answer(True)
             return Answer(False, "not stopped", certain=sure and wish == "fail" and there)
         return Answer(wish == "ok", "", certain=wish != "unsure")
+
+    def _truth_of_migration(self, order: Effect, wish: str) -> Answer:
+        source, destination = hosts_of(order)
+        at_source = (order.subject, source) in self.domains
+        at_destination = (order.subject, destination) in self.domains
+        sure = self.reaches(source) and self.reaches(destination)
+        if sure and wish == "ok" and at_destination and not at_source:
+            return Answer(True)
+        if sure and wish == "fail" and at_source and not at_destination:
+            return Answer(False, "refused by libvirt")
+        return Answer(False, "timed out", certain=False)
 
     def is_true(self, vm_id: int, operation: int) -> bool:
         """Whether an honest operator may say ``recover --success`` (1) of this VM now."""
@@ -127,8 +158,10 @@ class World:
         there = (vm_id, vm.hid) in self.domains
         if operation != 1 or vm.state is not VmState.ACTIVE:
             return True
-        if vm.lcm_state.name.startswith("SHUTDOWN"):
+        if vm.lcm_state.name == "SAVE_MIGRATE":
+            return (vm_id, vm.previous_hid) not in self.domains | self.late
+        if vm.lcm_state.name.startswith(("SHUTDOWN", "SAVE")):
             return not there and (vm_id, vm.hid) not in self.late
-        if vm.lcm_state.name.startswith("BOOT") or vm.lcm_state.name == "UNKNOWN":
+        if vm.lcm_state.name.startswith(("BOOT", "MIGRATE")) or vm.lcm_state.name == "UNKNOWN":
             return there
         return True

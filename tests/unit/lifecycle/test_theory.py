@@ -1,36 +1,46 @@
-"""Properties of the transition table as a whole: nothing unreachable, no dead end, no second start."""
+"""Properties of the transition table as a whole: nothing unreachable, no dead end, a way out for every silence."""
+
+from dataclasses import replace
 
 import pytest
 
 from holdfast.lifecycle import VmEvent, decide
+from holdfast.lifecycle import positions as p
+from holdfast.lifecycle.changes import APPLY
 from holdfast.lifecycle.deadlines import DEADLINE_S
-from holdfast.lifecycle.events import ANSWERS, RECOVERIES, USER_ACTIONS
+from holdfast.lifecycle.events import ANSWERS, OPERATIONS, RECOVERIES, USER_ACTIONS
 from holdfast.lifecycle.guards import CHECKS
-from holdfast.lifecycle.table import (
-    ALL_ROWS,
-    BY_POSITION,
-    CLEANUP_DELETE,
-    CLEANUP_RESUBMIT,
-    DONE,
-    EPILOG,
-    EPILOG_FAILURE,
-    FAILURES,
-    PENDING,
-    PLACED,
-    WAITING,
-    Position,
-)
+from holdfast.lifecycle.positions import Position
+from holdfast.lifecycle.table import ALL_ROWS, BY_POSITION, PARTS, Row
 from holdfast.lifecycle.vocabulary import Change, Guard
 from holdfast.model.enums import EffectKind, RecoverOperation
 from holdfast.model.errors import ActionError
 from holdfast.model.vm_states import LcmState, VmState
-from tests.unit.lifecycle.subjects import FACTS, HERE, OLD, THERE, name_of, vm_at
+from tests.unit.lifecycle.subjects import (
+    EVERY_POSITION,
+    FACTS,
+    HERE,
+    MOVES,
+    OLD,
+    OPERATION_EVENTS,
+    THERE,
+    name_of,
+    usual_hosts,
+    vm_at,
+)
 
 E = VmEvent
+K = EffectKind
 POSITIONS = tuple(dict.fromkeys(position for position, _ in BY_POSITION))
-AWAITED = {row.to or source: row.effect for row in ALL_ROWS for source in row.sources if row.effect in ANSWERS}
-"""Transient positions, each with one of the effects whose answer it waits for."""
-MONITORED = (E.SEEN_RUNNING, E.SEEN_POWEROFF, E.SEEN_FAILURE)
+AWAITED = tuple(dict.fromkeys(row.to or at for row in ALL_ROWS for at in row.sources if row.effect in ANSWERS))
+"""Positions in which a VM waits for a driver."""
+STARTS = (K.VMM_DEPLOY, K.VMM_RESTORE)
+NEVER_STORED = (p.INIT, p.LCM_INIT)
+"""Positions that OpenNebula passes through within one step."""
+ON_NO_HOST = (*p.WAITING, *p.PARKED, *p.OPERATIONS_PARKED, *NEVER_STORED, p.CLONING, p.CLONING_FAILURE, p.DONE)
+CLEANUPS = (p.CLEANUP_DELETE, p.CLEANUP_RESUBMIT)
+EACH_POSITION = pytest.mark.parametrize("position", POSITIONS, ids=name_of)
+EACH_AWAITED = pytest.mark.parametrize("position", AWAITED, ids=name_of)
 
 
 def exits(position: Position, *events: VmEvent) -> set[Position]:
@@ -39,19 +49,35 @@ def exits(position: Position, *events: VmEvent) -> set[Position]:
     return {row.to or position for row in found}
 
 
-def test_every_position_is_reached_from_pending() -> None:
-    reached, found = {PENDING}, [PENDING]
+def effects_awaited_in(position: Position) -> set[EffectKind]:
+    """What a VM in this position may be waiting for."""
+    return {
+        row.effect
+        for row in ALL_ROWS
+        for source in row.sources
+        if (row.to or source) == position and row.effect in ANSWERS
+    }
+
+
+def test_every_position_has_its_name_and_its_rows() -> None:
+    assert set(EVERY_POSITION) == set(POSITIONS)
+    assert {p.FAILED_STEP[at] for at in p.FAILURES} | set(p.FAILURES) <= set(POSITIONS)
+
+
+def test_every_position_is_reached_from_a_new_vm() -> None:
+    new = (p.PENDING, p.HOLD, p.CLONING)
+    reached, found = set(new), list(new)
     while found:
         position = found.pop()
         for event in VmEvent:
-            new = exits(position, event) - reached
-            reached |= new
-            found.extend(new)
-    assert reached == set(POSITIONS)
+            more = exits(position, event) - reached
+            reached |= more
+            found.extend(more)
+    assert set(POSITIONS) - reached == set(NEVER_STORED)
 
 
 def test_every_vm_can_end_in_done() -> None:
-    ending = {DONE}
+    ending = {p.DONE}
     while True:
         more = {position for position in POSITIONS if exits(position, *VmEvent) & ending} | ending
         if more == ending:
@@ -60,94 +86,101 @@ def test_every_vm_can_end_in_done() -> None:
     assert ending == set(POSITIONS)
 
 
-@pytest.mark.parametrize("position", AWAITED, ids=name_of)
+@EACH_AWAITED
 def test_a_transient_position_has_a_way_out_for_success_for_failure_and_for_silence(position: Position) -> None:
-    kinds = {row.effect for row in ALL_ROWS for source in row.sources if (row.to or source) == position and row.effect}
-    for kind in kinds - {EffectKind.VMM_REBOOT, EffectKind.VMM_RESET}:
-        succeeded, failed = ANSWERS[kind]
-        assert (position, succeeded) in BY_POSITION, kind
-        assert (position, failed) in BY_POSITION, kind
+    for kind in effects_awaited_in(position):
+        for event in ANSWERS[kind]:
+            assert (position, event) in BY_POSITION, (kind, event)
+            for certain in (True, False):
+                decide(
+                    vm_at(position),
+                    event,
+                    replace(FACTS, certain=certain, order_hids=(usual_hosts(position) or (HERE,))[:1]),
+                )
         assert 0 < DEADLINE_S[kind] <= 3600, "a driver's silence is a failure in the end"
 
 
-@pytest.mark.parametrize("position", AWAITED, ids=name_of)
-def test_an_operator_can_say_how_a_transient_position_ended(position: Position) -> None:
-    assert (position, E.RECOVER_SUCCESS) in BY_POSITION
-    assert (position, E.RECOVER_FAILURE) in BY_POSITION
+@EACH_AWAITED
+def test_an_operator_can_say_how_a_transient_position_ended_or_have_it_tried_again(position: Position) -> None:
+    for event in (E.RECOVER_SUCCESS, E.RECOVER_FAILURE, E.RECOVER_RETRY):
+        assert (position, event) in BY_POSITION
 
 
-@pytest.mark.parametrize("position", POSITIONS, ids=name_of)
+@EACH_AWAITED
+def test_an_operators_word_leads_where_the_drivers_would(position: Position) -> None:
+    succeeded = {event for kind in effects_awaited_in(position) for event in ANSWERS[kind][:1]}
+    failed = {event for kind in effects_awaited_in(position) for event in ANSWERS[kind][1:]}
+    if position in CLEANUPS:
+        assert exits(position, E.RECOVER_SUCCESS, E.RECOVER_FAILURE) == exits(position, *succeeded) - {position}
+        return
+    back_at_the_source = {p.BOOT, p.BOOT_MIGRATE} if position == p.SAVE_MIGRATE else set()
+    assert exits(position, E.RECOVER_SUCCESS) == exits(position, *succeeded) - back_at_the_source
+    assert exits(position, E.RECOVER_FAILURE) <= exits(position, *failed)
+
+
+@EACH_AWAITED
+def test_a_retry_orders_the_step_that_was_running(position: Position) -> None:
+    if position in (*CLEANUPS, *p.OPERATION_HOME):
+        assert exits(position, E.RECOVER_RETRY) == {position}
+        return
+    ordered = {row.effect for row in BY_POSITION[position, E.RECOVER_RETRY]}
+    assert ordered == effects_awaited_in(position)
+
+
+def test_a_failure_is_left_by_the_step_that_failed_and_what_follows_it() -> None:
+    for position in p.FAILURES:
+        step = p.FAILED_STEP[position]
+        assert exits(position, E.RECOVER_RETRY) == {step}
+        assert exits(position, E.RECOVER_SUCCESS) == exits(step, E.RECOVER_SUCCESS)
+        assert exits(position, E.TERMINATE) == exits(position, E.TERMINATE_HARD) == {p.CLEANUP_DELETE}
+        assert exits(position, E.RECOVER_RECREATE) == {p.CLEANUP_RESUBMIT}
+        assert {row.effect for row in BY_POSITION[position, E.RECOVER_RETRY]} <= effects_awaited_in(step)
+
+
+@EACH_POSITION
 def test_the_death_of_a_host_resolves_every_position_that_needs_the_host(position: Position) -> None:
-    """Waiting and finished VMs are on no host; an epilog works on the datastore."""
-    needs_no_host = (*WAITING, DONE, EPILOG, EPILOG_FAILURE)
-    assert ((position, E.HOST_DEAD) in BY_POSITION) is (position not in needs_no_host)
+    assert ((position, E.HOST_DEAD) in BY_POSITION) is (position not in ON_NO_HOST)
 
 
-@pytest.mark.parametrize("position", POSITIONS, ids=name_of)
-def test_after_the_death_of_its_host_no_vm_is_bound_to_it(position: Position) -> None:
+@EACH_POSITION
+def test_after_the_death_of_a_host_no_vm_is_bound_to_it_nor_is_anything_started_there(position: Position) -> None:
     if (position, E.HOST_DEAD) not in BY_POSITION:
         return
-    for may_run_on in ((HERE,), ()):
-        decision = decide(vm_at(position, may_run_on), E.HOST_DEAD, FACTS)
-        assert decision.vm.may_run_on == ()
-        assert decision.effect is None or decision.effect.kind.value.startswith("tm."), "no order to a dead host"
+    for dead in (HERE, OLD) if position in p.ON_TWO_HOSTS else (HERE,):
+        decision = decide(vm_at(position), E.HOST_DEAD, replace(FACTS, dead_hid=dead, host_lost=dead == HERE))
+        assert dead not in decision.vm.may_run_on
+        assert set(decision.vm.may_run_on) | {dead} >= set(usual_hosts(position)), "no other host is forgotten"
+        effect = decision.effect
+        assert effect is None or effect.kind.value.startswith("tm.") or effect.hid != dead
 
 
-@pytest.mark.parametrize(
-    "position", [position for position in POSITIONS if position not in (DONE, *AWAITED)], ids=name_of
-)
+@EACH_POSITION
+def test_death_leaves_no_vm_waiting_for_an_order_to_the_hypervisor_that_died(position: Position) -> None:
+    """Steps on files may go on elsewhere or fail by their deadline; so may two that no command of this version asks."""
+    kinds = {kind for kind in effects_awaited_in(position) if kind.value.startswith("vmm.")}
+    if not kinds or position in (p.HOTPLUG_NIC_POWEROFF, p.BACKUP_POWEROFF):
+        return
+    dead = OLD if position in p.ON_TWO_HOSTS else HERE
+    vm = replace(vm_at(position, (dead,) if position in CLEANUPS else None), effect_id=77)
+    assert decide(vm, E.HOST_DEAD, replace(FACTS, dead_hid=dead)).cancels
+
+
+@pytest.mark.parametrize("position", [at for at in POSITIONS if at not in (p.DONE, *AWAITED)], ids=name_of)
 def test_a_user_can_always_do_something(position: Position) -> None:
-    asked = {*USER_ACTIONS.values(), *RECOVERIES.values(), E.DEPLOY, E.MIGRATE}
+    asked = {*USER_ACTIONS.values(), *RECOVERIES.values(), *MOVES}
     moves = [row for event in asked for row in BY_POSITION.get((position, event), ()) if row.to not in (None, position)]
     assert moves
 
 
-@pytest.mark.parametrize("position", POSITIONS, ids=name_of)
-def test_no_order_to_start_can_be_had_while_another_host_may_run_the_vm(position: Position) -> None:
-    """Where a start is guarded the guard refuses; where it is not, such a VM cannot have come."""
-    for (source, event), rows in BY_POSITION.items():
-        if source != position or not any(row.effect is EffectKind.VMM_DEPLOY for row in rows):
-            continue
-        if all(row.guard is Guard.STARTABLE_HERE for row in rows):
-            with pytest.raises(ActionError, match=f"may still run on host {OLD}"):
-                decide(vm_at(position, (OLD,)), event, FACTS)
-        else:
-            assert is_entered_with_no_other_host(position), (name_of(position), event)
+@EACH_POSITION
+def test_whatever_its_operator_recovers_a_vm_can_be_got_rid_of(position: Position) -> None:
+    for event in (E.RECOVER_DELETE, E.RECOVER_DELETE_DB):
+        assert exits(position, event) <= {p.DONE, p.CLEANUP_DELETE}
+        for hosts in ((), (HERE,), (THERE,)):
+            decide(vm_at(position, hosts), event, replace(FACTS, certain=False, host_lost=True))
 
 
-def is_entered_with_no_other_host(position: Position) -> bool:
-    """Every way into the position is guarded, or comes from a position of which this is true; a stay adds nothing."""
-    safe = (Guard.STARTABLE, Guard.STARTABLE_HERE, Guard.MOVABLE)
-    trusted = {position}
-    found = [position]
-    while found:
-        here = found.pop()
-        for row in ALL_ROWS:
-            for source in row.sources:
-                if (row.to or source) != here or source in trusted or row.guard in safe:
-                    continue
-                if source == PENDING or source in WAITING:
-                    return False
-                trusted.add(source)
-                found.append(source)
-    return True
-
-
-def test_a_vm_is_bound_to_a_host_only_where_its_start_is_ordered_or_it_was_seen() -> None:
-    for row in ALL_ROWS:
-        if Change.MAY_RUN_HERE in row.changes:
-            said = row.event in (E.RECOVER_SUCCESS, E.SEEN_RUNNING)
-            assert row.effect is EffectKind.VMM_DEPLOY or said, row
-
-
-def test_every_order_to_start_binds_the_vm_to_its_host_first() -> None:
-    for (position, event), rows in BY_POSITION.items():
-        for row in rows:
-            if row.effect is EffectKind.VMM_DEPLOY and row.to != position:
-                assert Change.MAY_RUN_HERE in row.changes, (name_of(position), event)
-
-
-def test_whoever_moves_a_vm_to_another_host_insists_that_no_host_may_run_it() -> None:
+def test_whoever_moves_a_vm_that_does_not_run_insists_that_no_host_may_run_it() -> None:
     moves = [row for row in ALL_ROWS if row.event is E.MIGRATE]
     assert {row.guard for row in moves} == {Guard.MOVABLE}
     for position in (source for row in moves for source in row.sources):
@@ -156,36 +189,96 @@ def test_whoever_moves_a_vm_to_another_host_insists_that_no_host_may_run_it() ->
                 decide(vm_at(position, (elsewhere,)), E.MIGRATE, FACTS)
 
 
-@pytest.mark.parametrize("position", POSITIONS, ids=name_of)
-def test_capacity_is_held_in_placed_positions_and_nowhere_else(position: Position) -> None:
-    """Entering takes it, leaving gives it back, a step within moves it in pairs."""
+def test_whoever_moves_a_running_vm_insists_that_only_its_own_host_runs_it() -> None:
+    moves = [row for row in ALL_ROWS if row.event in MOVES and row.event not in (E.MIGRATE, E.DEPLOY)]
+    assert {row.guard for row in moves} == {Guard.MOVABLE_ALIVE}
+    assert {source for row in moves for source in row.sources} == {p.RUNNING}
+    for row in moves:
+        with pytest.raises(ActionError, match=f"may still run on host {OLD}"):
+            decide(vm_at(p.RUNNING, (HERE, OLD)), row.event, FACTS)
+
+
+def starting(row: Row) -> bool:
+    """Whether the row orders a start that was not under way."""
+    return row.effect in STARTS and row.to is not None and row.to not in row.sources
+
+
+def test_every_order_to_start_binds_the_vm_to_its_host_first() -> None:
+    for row in ALL_ROWS:
+        moved = row.guard is Guard.SOURCE_DIED
+        assert not starting(row) or moved or Change.MAY_RUN_HERE in row.changes, row
+        assert row.effect is not K.VMM_MIGRATE or row.to in row.sources or Change.MAY_RUN_HERE in row.changes, row
+
+
+def test_a_vm_is_bound_to_a_host_only_where_its_start_is_ordered_or_it_is_believed_to_run() -> None:
+    for row in ALL_ROWS:
+        if Change.MAY_RUN_HERE in row.changes:
+            assert row.effect in (*STARTS, K.VMM_MIGRATE) or row.to in (p.RUNNING, p.UNKNOWN), row
+
+
+def test_only_a_driver_an_agent_or_a_proof_frees_a_vm_from_a_host() -> None:
+    answers = {event for pair in ANSWERS.values() for event in pair}
+    for row in ALL_ROWS:
+        stopped = {Change.STOPPED_HERE, Change.STOPPED_AT_SOURCE, Change.STOPPED_AT_DESTINATION} & set(row.changes)
+        by_word = row.event in (E.RECOVER_SUCCESS, E.RECOVER_FAILURE)
+        assert not stopped or row.event in answers or row.event is E.SEEN_POWEROFF or by_word, row
+        assert (Change.PROVEN_STOPPED in row.changes) is (row.event is E.HOST_DEAD), row
+
+
+@EACH_POSITION
+def test_doubt_frees_a_vm_from_no_host(position: Position) -> None:
+    """Neither a driver that is not certain nor an operator's word; only the end of the VM forgets everything."""
     for event in VmEvent:
         for row in BY_POSITION.get((position, event), ()):
-            before, after = position in PLACED, (row.to or position) in PLACED
-            gives, takes = Change.GIVE_CAPACITY in row.changes, Change.TAKE_CAPACITY in row.changes
-            assert after - before == takes - gives, (name_of(position), event)
+            if row.event is E.HOST_DEAD or row.to == p.DONE:
+                continue
+            vm = vm_at(position, (HERE, OLD))
+            after = vm
+            for change in row.changes:
+                if change in (Change.BEGIN_OPERATION, Change.COPY_RECORD_OPERATION, Change.COPY_RECORD_OPERATION_OFF):
+                    continue
+                after = APPLY[change](after, replace(FACTS, certain=False, order_hids=(HERE, OLD)))
+            assert set(after.may_run_on) >= {HERE, OLD}, (name_of(position), event)
+
+
+def test_monitoring_and_death_ask_nothing_of_a_hypervisor_but_to_start_or_destroy() -> None:
+    observed = [row for row in ALL_ROWS if row.event.value.startswith(("seen", "host"))]
+    assert {row.effect for row in observed if row.effect and row.effect.value.startswith("vmm.")} <= {
+        *STARTS,
+        K.VMM_CLEANUP,
+    }
+
+
+def test_operations_start_where_their_home_is_and_come_back_there() -> None:
+    for position, home in p.OPERATION_HOME.items():
+        assert exits(position, E.OPERATION_OK) == exits(position, E.OPERATION_FAIL) == {home}
+        sources = {at for row in ALL_ROWS for at in row.sources if row.to == position and at != position}
+        assert sources == {home}, name_of(position)
+    for row in ALL_ROWS:
+        if row.event in OPERATION_EVENTS:
+            assert Change.BEGIN_OPERATION in row.changes, row
+            assert row.effect in OPERATIONS or Change.COMPLETE_OPERATION in row.changes, row
+
+
+def test_positions_are_told_apart_by_where_their_capacity_is() -> None:
+    none = (*p.WAITING, *p.PARKED, *p.OPERATIONS_PARKED, *CLEANUPS, *NEVER_STORED, p.CLONING, p.CLONING_FAILURE, p.DONE)
+    assert set(p.PLACED) | set(none) == set(POSITIONS)
+    assert not set(p.PLACED) & set(none)
 
 
 def test_done_is_the_end() -> None:
-    assert exits(DONE, *VmEvent) == {DONE}
+    assert exits(p.DONE, *VmEvent) == {p.DONE}
 
 
 def test_the_lcm_state_means_something_only_while_the_vm_is_active() -> None:
     for state, lcm_state in POSITIONS:
-        assert (state is VmState.ACTIVE) is (lcm_state is not LcmState.LCM_INIT)
-
-
-def test_a_failure_is_where_a_failed_step_leads_and_is_left_by_retry() -> None:
-    for position in FAILURES:
-        assert (position, E.RECOVER_RETRY) in BY_POSITION
-        assert exits(position, E.TERMINATE) == {CLEANUP_DELETE}
-        assert exits(position, E.RECOVER_RECREATE) == {CLEANUP_RESUBMIT}
+        lcm_init = lcm_state is LcmState.LCM_INIT
+        assert (state is VmState.ACTIVE) is not lcm_init or (state, lcm_state) == p.LCM_INIT
 
 
 def test_every_guard_and_every_change_of_the_vocabulary_is_used_and_known() -> None:
     assert {row.guard for row in ALL_ROWS} == set(Guard) == set(CHECKS)
-    used = {change for row in ALL_ROWS for change in row.changes}
-    assert used == set(Change)
+    assert {change for row in ALL_ROWS for change in row.changes} == set(Change) == set(APPLY)
 
 
 def test_no_row_is_hidden_behind_one_whose_guard_always_holds() -> None:
@@ -193,15 +286,20 @@ def test_no_row_is_hidden_behind_one_whose_guard_always_holds() -> None:
         assert all(row.guard is not Guard.ALWAYS for row in rows[:-1]), pair
 
 
+def test_no_row_is_there_twice() -> None:
+    for pair, rows in BY_POSITION.items():
+        guards = [row.guard for row in rows]
+        assert len(guards) == len(set(guards)), pair
+    assert len(ALL_ROWS) == sum(len(part) for part in PARTS.values())
+
+
 def test_every_event_is_in_the_table_and_every_recovery_has_its_event() -> None:
     assert {event for _, event in BY_POSITION} == set(VmEvent)
     assert set(RECOVERIES) == set(RecoverOperation)
 
 
-def test_monitoring_moves_only_vms_that_wait_for_nothing() -> None:
-    seen = {position for position, event in BY_POSITION if event in MONITORED}
-    assert seen.isdisjoint(AWAITED)
-
-
-def test_every_kind_of_effect_has_a_deadline() -> None:
+def test_every_kind_of_effect_has_a_deadline_and_every_one_of_a_vm_is_ordered() -> None:
     assert set(DEADLINE_S) == set(EffectKind)
+    of_vms = {kind for kind in EffectKind if kind.value.startswith(("tm.", "vmm."))}
+    assert {row.effect for row in ALL_ROWS if row.effect} == of_vms
+    assert of_vms - set(ANSWERS) == {K.VMM_REBOOT, K.VMM_RESET}

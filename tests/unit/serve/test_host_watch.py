@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import libvirt
+
 from holdfast.drivers.im.heartbeats import HeartbeatWatch
 from holdfast.drivers.im.link import BeaconLink
 from holdfast.engine.engine import Batch
-from holdfast.engine.events import Event
+from holdfast.engine.events import Event, VmSeen
 from holdfast.engine.ports import Changes, Snapshot
 from holdfast.engine.senses import LiveSenses
 from holdfast.engine.state import State
@@ -44,7 +46,7 @@ class Stand:
         self.folder = folder
         heartbeats = HeartbeatWatch(folder, lambda host_id: KEY, window_s=0.3)
         link = BeaconLink(lambda host_id: KEY, lambda report: None)
-        self.watch = HostWatch(self.state, self.senses, self.events.append, heartbeats, link)
+        self.watch = HostWatch(self.state, self.senses, self.events.append, heartbeats, link, pause_settles_s=0.1)
         for one in hosts:
             self.senses.detector.watch(one.oid, time.time(), "boot-1")
 
@@ -154,5 +156,28 @@ def test_the_dummy_monitor_reports_hosts_and_the_vms_that_may_run_there() -> Non
         assert small.system == {"TOTALCPU": "200", "TOTALMEMORY": "1024", "HYPERVISOR": "dummy"}
         assert (plain.boot_id, plain.vms, plain.hypervisor) == ("dummy-3", (), "up")
         assert heard[2].seq > small.seq
+
+    asyncio.run(scenario())
+
+
+DOMAIN = "<domain type='test'><name>one-7</name><memory>1024</memory><os><type>hvm</type></os></domain>"
+
+
+def test_a_domain_that_stays_paused_is_reported_as_suspended_and_a_short_pause_is_not(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with stand(tmp_path, host()) as built:
+            await connected(built)
+            domain = libvirt.open("test:///default").createXML(DOMAIN, 0)
+            try:
+                domain.suspend()
+                domain.resume()
+                await asyncio.sleep(0.3)
+                assert VmSeen(0, 7, "SUSPENDED") not in built.events
+                domain.suspend()
+                async with asyncio.timeout(LIMIT_S):
+                    while VmSeen(0, 7, "SUSPENDED") not in built.events:
+                        await asyncio.sleep(0.01)
+            finally:
+                domain.destroy()
 
     asyncio.run(scenario())

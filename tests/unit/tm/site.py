@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,10 @@ class Site:
     def holds(path: Path, image_format: str, pattern: str) -> bool:
         """The first 64 KiB of the disk hold the pattern."""
         read = subprocess.run(["qemu-io", "-r", "-f", image_format, "-c", f"read -P {pattern} 0 64k", path],
-                              check=True, capture_output=True, text=True)  # fmt: skip
-        return "verification failed" not in read.stdout
+                              check=False, capture_output=True, text=True)  # fmt: skip
+        differs = "verification failed" in read.stdout
+        assert differs or read.returncode == 0, read.stderr
+        return not differs
 
     @staticmethod
     def info(path: Path) -> Any:
@@ -65,13 +69,15 @@ class Site:
         """VM 7 with these disks."""
         return a_vm(7, text, stays or (a_stay(),), user)
 
-    def run(self, kind: EffectKind, vm: Vm, limit_s: float = 20, datastore: Datastore | None = None) -> Answer:
+    def run(
+        self, kind: EffectKind, vm: Vm, limit_s: float = 20, datastore: Datastore | None = None, **args: object
+    ) -> Answer:
         """Carries out one step."""
-        return asyncio.run(self.driver.run(an_order(kind, vm, None, limit_s, datastore=datastore)))
+        return asyncio.run(self.driver.run(an_order(kind, vm, None, limit_s, _texts(args), datastore)))
 
-    def probe(self, kind: EffectKind, vm: Vm) -> Answer | None:
+    def probe(self, kind: EffectKind, vm: Vm, **args: object) -> Answer | None:
         """Asks whether a step was done."""
-        return asyncio.run(self.driver.probe(an_order(kind, vm, datastore=a_datastore())))
+        return asyncio.run(self.driver.probe(an_order(kind, vm, args=_texts(args), datastore=a_datastore())))
 
     def line(self, text: str) -> Answer:
         """Carries out one line for VM 7."""
@@ -80,3 +86,28 @@ class Site:
     def files(self, directory: str = "0/7") -> list[str]:
         """The names in a directory."""
         return sorted(entry.name for entry in (self.root / directory).iterdir())
+
+    def leftovers(self) -> list[str]:
+        """Names of drafts, and of what is being removed or was moved, anywhere."""
+        found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
+        return sorted(path for path in found if any(sign in path for sign in (".draft.", ".deleted", ".moved")))
+
+
+@asynccontextmanager
+async def opened(image: Path) -> AsyncIterator[None]:
+    """A program has the image open for writing, as a guest has."""
+    pipe = asyncio.subprocess.PIPE
+    program = await asyncio.create_subprocess_exec("qemu-io", "-f", "qcow2", str(image), stdin=pipe, stdout=pipe)
+    assert program.stdin
+    assert program.stdout
+    try:
+        program.stdin.write(b"length\n")
+        async with asyncio.timeout(10):
+            assert b"4 MiB" in await program.stdout.readline()
+        yield
+    finally:
+        await program.communicate(b"quit\n")
+
+
+def _texts(args: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in args.items()}

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -309,6 +310,36 @@ def test_the_prolog_waits_until_the_nbd_server_serves_the_disk(site: Site) -> No
             server.wait(10)
 
     asyncio.run(story())
+
+
+def test_a_resize_waits_until_the_nbd_server_offers_the_new_size(site: Site) -> None:
+    vm = site.vm(site.disk(site.image("aaa", "raw"), "raw"))
+    assert site.run(PROLOG, vm) == OK
+    disk, image = site.directory / "disk.0", site.root / "1/aaa"
+    for shown, expected, limit_s in ((image, False, 3), (disk, True, 20)):
+        assert site.run(EffectKind.TM_RESIZE, vm, DISK_ID=0, SIZE=9) == OK
+        with serving(shown, "raw") as port:
+            datastore = a_datastore(text=f'NBD_SERVER="127.0.0.1:{port}"')
+            answer = site.run(EffectKind.TM_RESIZE, vm, limit_s, datastore, DISK_ID=0, SIZE=9)
+        assert answer.ok is expected
+        if not expected:
+            assert not answer.certain
+            assert answer.message.endswith("it is offered with 4 MB, not 9")
+
+
+@contextmanager
+def serving(image: Path, image_format: str) -> Iterator[int]:
+    """An NBD server of disk 0, on the port that is given."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    serve = ["qemu-nbd", "-t", "-r", "-f", image_format, "-b", "127.0.0.1", "-p", str(port), "-x", "one-7-disk-0"]
+    server = subprocess.Popen([*serve, str(image)])
+    try:
+        yield port
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 def test_an_order_that_is_no_transfer_is_answered_not_raised(site: Site) -> None:

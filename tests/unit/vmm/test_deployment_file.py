@@ -162,6 +162,16 @@ def test_attributes_are_looked_up_in_the_vm_then_the_host_then_the_configuration
     assert domain('MEMORY=64\nEMULATOR="/vm"', config=config).findtext("devices/emulator") == "/vm"
 
 
+def test_an_interface_without_bridge_is_a_tap_or_in_a_session_qemus_own_network() -> None:
+    session = a_host(text='LIBVIRT_URI="qemu+tcp://10.77.0.1/session"')
+    bare, bridged = "MEMORY=64\nNIC=[NIC_ID=0]", "MEMORY=64\nNIC=[NIC_ID=0, BRIDGE=br0]"
+    assert domain(bare).find("devices/interface").get("type") == "ethernet"
+    assert domain(bridged, session).find("devices/interface").get("type") == "bridge"
+    user = domain(bare, session).find("devices/interface")
+    assert user.get("type") == "user"
+    assert user.find("target") is None, "there is no device on the host"
+
+
 def test_cpu_shares_depend_on_the_version_of_cgroups_and_are_left_out_in_a_session() -> None:
     assert domain("MEMORY=64\nCPU=0.5").findtext("cputune/shares") == "512"
     assert domain("MEMORY=64\nCPU=0.5", a_host(text="CGROUPS_VERSION=2")).findtext("cputune/shares") == "50"

@@ -288,3 +288,62 @@ def test_an_order_without_vm_or_of_another_kind_is_answered_not_raised(tmp_path:
             assert answer.message
 
     tell(tmp_path, story)
+
+
+def test_what_this_version_does_not_offer_is_said(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        for kind in (EffectKind.VMM_UPDATE_CONF, EffectKind.VMM_BACKUP):
+            answer = await bench.do(kind, a_vm(615), a_host(1, MOCK))
+            assert (answer.ok, answer.certain) == (False, True)
+            assert f"{kind.value} is not offered by this version" in answer.message
+
+    tell(tmp_path, story)
+
+
+def test_a_migration_needs_a_destination_and_keeps_the_system_datastore(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        nowhere = await bench.do(EffectKind.VMM_MIGRATE, a_vm(616), a_host(1, MOCK))
+        assert (nowhere.ok, nowhere.certain) == (False, True)
+        assert "does not say where" in nowhere.message
+        moved = a_vm(616, history=(a_stay(ds_id=0), a_stay(hid=2, seq=1, ds_id=100)))
+        order = an_order(EffectKind.VMM_MIGRATE, moved, a_host(1, MOCK))
+        answer = await bench.driver.run(dataclasses.replace(order, other=a_host(2, MOCK)))
+        assert (answer.ok, answer.certain) == (False, True)
+        assert "cannot change its system datastore" in answer.message
+
+    tell(tmp_path, story)
+
+
+def test_an_operation_on_what_the_vm_does_not_have_names_it(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        vm, host = a_vm(617), a_host(1, MOCK)
+        assert (await bench.do(EffectKind.VMM_DEPLOY, vm, host)).ok
+        for kind, args, message in (
+            (EffectKind.VMM_ATTACH_DISK, {"ITEM": "5"}, "VM 617 has no DISK 5"),
+            (EffectKind.VMM_DETACH_NIC, {"ITEM": "4"}, "VM 617 has no NIC 4"),
+            (EffectKind.VMM_RESIZE_DISK, {"DISK_ID": "3", "SIZE": "9"}, "VM 617 has no DISK with DISK_ID 3"),
+            (EffectKind.VMM_SNAPSHOT_REVERT, {"ITEM": ""}, 'ITEM of effect 1 is "", it must be a number'),
+            (EffectKind.VMM_SNAPSHOT_REVERT, {"ITEM": "2"}, "The description of snap-2 cannot be read"),
+        ):
+            answer = await bench.driver.run(an_order(kind, vm, host, args=args))
+            assert (answer.ok, answer.certain) == (False, True), kind
+            assert message in answer.message
+        await bench.destroy(vm)
+        for kind in (EffectKind.VMM_RESIZE, EffectKind.VMM_SNAPSHOT_CREATE):
+            answer = await bench.do(kind, vm, host, ITEM="0")
+            assert (answer.ok, answer.certain) == (False, True), kind
+            assert "one-617 is absent on host1" in answer.message
+
+    tell(tmp_path, story)
+
+
+def test_a_clean_up_of_two_hosts_is_certain_only_when_both_were_seen(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        vm, host = a_vm(618), a_host(1, MOCK)
+        assert (await bench.do(EffectKind.VMM_DEPLOY, vm, host)).ok
+        order = an_order(EffectKind.VMM_CLEANUP, vm, a_host(2, 'LIBVIRT_URI="test:///nowhere"'), 1.5)
+        answer = await bench.driver.run(dataclasses.replace(order, other=host))
+        assert (answer.ok, answer.certain) == (False, False)
+        assert 618 not in await bench.connections.domains(1)
+
+    tell(tmp_path, story)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from holdfast.api.views import snapshots
 from holdfast.api.views.markup import PERMISSIONS, text
 from holdfast.api.views.owners import owner
 from holdfast.model.template import Section, Template
@@ -50,11 +51,18 @@ def _body(vm: Vm, users: Mapping[int, User], history: Iterable[History]) -> str:
         f"<PREV_STATE>{vm.prev_state:d}</PREV_STATE><PREV_LCM_STATE>{vm.prev_lcm_state:d}</PREV_LCM_STATE>"
         f"<RESCHED>{vm.resched:d}</RESCHED><STIME>{vm.stime}</STIME><ETIME>{vm.etime}</ETIME>"
         f"<DEPLOY_ID>{text(vm.deploy_id)}</DEPLOY_ID><MONITORING>{write_xml(vm.monitoring)}</MONITORING>"
-        f"<SCHED_ACTIONS></SCHED_ACTIONS><TEMPLATE>{write_xml(vm.template)}</TEMPLATE>"
+        f"<SCHED_ACTIONS></SCHED_ACTIONS><TEMPLATE>{write_xml(_template(vm))}</TEMPLATE>"
         f"<USER_TEMPLATE>{write_xml(vm.user_template)}</USER_TEMPLATE>"
-        f"<HISTORY_RECORDS>{records}</HISTORY_RECORDS>"
+        f"<HISTORY_RECORDS>{records}</HISTORY_RECORDS>{snapshots.of_disks(vm.snapshots)}"
         "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS></BACKUP_IDS></BACKUPS></VM>"
     )
+
+
+def _template(vm: Vm) -> Template:
+    """With TM_MAD_SYSTEM, which OpenNebula adds to a VM that was placed: its datastore's transfer driver."""
+    if vm.current is None or "TM_MAD_SYSTEM" in vm.template:
+        return vm.template
+    return vm.template.extended([("TM_MAD_SYSTEM", vm.current.tm_mad)])
 
 
 def _history(oid: int, record: History) -> str:

@@ -1,8 +1,13 @@
 """Carries out TM effects: writes the step's transfer file and runs its lines in order.
 
 The file is kept, ``vms/<id>/transfer.<seq>.<step>``: it shows what was done, and an interactive retry works on it.
-The first line that fails stops the step, and the answer names it.  All actions can be repeated, so after a restart a
-step is simply done again, except when its result is visible.
+The first line that fails stops the step, and the answer names it; a removal of all files goes on, for what stands in
+its way on one datastore must not keep the files on another.  All actions can be repeated, so after a restart a
+step is simply done again, except when the files show that it was done.
+
+The VMM driver uses two more doors: :meth:`TmDriver.run_step` for the line of a disk that is plugged in or out, and the
+``*_layer`` methods for live snapshots (the order they must be called in: :mod:`holdfast.drivers.tm.layers`).  A raw
+disk has no layers: with its VM paused, :meth:`TmDriver.run_request` of SNAP_CREATE copies it.
 """
 
 from __future__ import annotations
@@ -10,33 +15,43 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from holdfast.drivers.expendable import Overdue
-from holdfast.drivers.nbd import NbdServer, export_name
-from holdfast.drivers.tm import layout
-from holdfast.drivers.tm.lines import Line, Places, Step, TransferError, parse, transfer_lines
+from holdfast.drivers.tm.disks import format_of
+from holdfast.drivers.tm.exports import await_exports
+from holdfast.drivers.tm.layers import DiskLayers, Layer
+from holdfast.drivers.tm.lines import (
+    Line,
+    Places,
+    Request,
+    Step,
+    TransferError,
+    disk_of,
+    parse,
+    record_of,
+    transfer_lines,
+)
 from holdfast.drivers.tm.paths import DatastoreArea
+from holdfast.drivers.tm.probes import Probe, found_done
+from holdfast.drivers.tm.requests import request_of
 from holdfast.drivers.tm.shared import SharedTransfers
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
 from holdfast.drivers.vm_files import read_vm_file, write_vm_file
 from holdfast.drivers.vmm.dummy import wants_failure, wished_delay_s
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
-from holdfast.model.enums import EffectKind
 from holdfast.model.errors import HoldfastError
+from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
 
-_STEPS = {
-    EffectKind.TM_PROLOG: Step.PROLOG,
-    EffectKind.TM_MIGRATE: Step.MIGRATE,
-    EffectKind.TM_EPILOG: Step.EPILOG,
-    EffectKind.TM_DELETE: Step.DELETE,
-}
-_EXPORT_POLL_S = 0.05
-_EXPORT_TRY_S = 2.0
+_WHOLE_DISKS = (Step.PROLOG, Step.RESUME)
+_ONE_DISK = (Step.PROLOG_ATTACH, Step.DISK_RESIZE)
+_REMOVALS = (Step.DELETE, Step.DELETE_BOTH)
+_SHARED = ("shared", "qcow2")
 
 
 class Transfers(Protocol):
@@ -70,63 +85,117 @@ class TmDriver:
         self._places = Places(str(self._area.root), frontend or socket.gethostname())
         self._vms_path = vms_path
         self._clock = clock
+        self._layers = DiskLayers()
+        self._probe = Probe(self._area, self._places)
         shared = SharedTransfers(self._area)
-        self._drivers: dict[str, Transfers] = {"shared": shared, "qcow2": shared, "dummy": DummyTransfers()}
+        self._drivers: dict[str, Transfers] = {**dict.fromkeys(_SHARED, shared), "dummy": DummyTransfers()}
 
     async def run(self, order: Order) -> Answer:
         """Does it, within the effect's deadline."""
-        try:
-            return await self._run(order)
-        except (TransferOverdue, Overdue) as error:
-            return Answer(ok=False, message=error.message, certain=False)
-        except HoldfastError as error:
-            return Answer(ok=False, message=error.message)
-        except OSError as error:
-            return Answer(ok=False, message=f"{error.strerror or error} ({error.filename})")
-        except Exception as error:  # noqa: BLE001 - a driver never raises
-            return Answer(ok=False, message=f"{type(error).__name__}: {error}", certain=False)
+        return await _answered(self._run(order))
 
     async def probe(self, order: Order) -> Answer | None:
-        """After a restart: a directory that is gone has been removed; everything else is done again."""
-        vm = order.vm
-        if vm is None or vm.current is None or order.effect.kind not in (EffectKind.TM_EPILOG, EffectKind.TM_DELETE):
+        """After a restart: ok when the files show that it was done, else None: it is to be done (again)."""
+        if order.vm is None:
             return None
         try:
-            directory = self._area.vm_path(self._places.directory(vm.current, vm), vm.oid)
+            request = request_of(order.effect, order.vm)
             clockwork = Clockwork(order.effect.deadline - self._clock())
-            there = await clockwork.touch(lambda: layout.is_there(directory), f"looking at {directory}")
-        except TransferError:
+            if self._is_dummy(request, order.vm):
+                return None
+            found = await found_done(self._probe, request, order.vm, clockwork)
+        except Exception:  # noqa: BLE001 - a driver never raises; what is wrong is said when the order is carried out
             return None
-        return None if there else Answer(ok=True, message="the files are gone")
+        return Answer(ok=True, message=found) if found else None
 
     async def run_line(self, vm: Vm, text: str, limit_s: float) -> Answer:
         """One line of a transfer file by itself, for an interactive retry."""
-        try:
-            for line in parse(text):
-                await self._perform(line, 1, vm, Clockwork(limit_s))
-        except TransferOverdue as error:
-            return Answer(ok=False, message=error.message, certain=False)
-        except HoldfastError as error:
-            return Answer(ok=False, message=error.message)
-        return Answer(ok=True)
 
-    def transfer_file(self, vm: Vm, step: Step) -> Path:
-        """Where the transfer file of a step is, for the VM's newest history record."""
-        return self._vms_path / str(vm.oid) / _file_name(vm, step)
+        async def work() -> None:
+            await self._perform_all(parse(text), vm, Clockwork(limit_s))
 
-    async def _run(self, order: Order) -> Answer:
-        vm, step = order.vm, _STEPS.get(order.effect.kind)
-        if vm is None or step is None:
+        return await _answered(work())
+
+    async def run_step(
+        self,
+        vm: Vm,
+        step: Step,
+        limit_s: float,
+        disk_id: int | None = None,
+        datastores: Mapping[int, Datastore] | None = None,
+    ) -> Answer:
+        """The lines of a step without a transfer file, as part of another driver's work.
+
+        A disk is plugged in with PROLOG_ATTACH before the hypervisor gets it, and goes with EPILOG_DETACH after the
+        hypervisor let go of it, or when it did not take it.  With an order's ``datastores``, the step also waits until
+        an NBD server offers the disk.
+        """
+        return await self.run_request(
+            vm, Request(step, disk_id=-1 if disk_id is None else disk_id), limit_s, datastores
+        )
+
+    async def run_request(
+        self, vm: Vm, request: Request, limit_s: float, datastores: Mapping[int, Datastore] | None = None
+    ) -> Answer:
+        """As :meth:`run_step`, for a step that needs more to be said: a snapshot, a size."""
+
+        async def work() -> None:
+            clockwork = Clockwork(limit_s)
+            await self._perform_all(transfer_lines(request, vm, self._places), vm, clockwork)
+            await self._await_exports(request, vm, datastores or {}, clockwork)
+
+        return await _answered(work())
+
+    async def active_layer(self, vm: Vm, disk_id: int, limit_s: float) -> Layer:
+        """The layer of a qcow2 disk that the guest writes; raises TransferError."""
+        disk = await self._layered_disk(vm, disk_id, limit_s)
+        return await self._layers.active(disk, Clockwork(limit_s))
+
+    async def prepare_layer(self, vm: Vm, disk_id: int, snapshot_id: int, limit_s: float) -> Layer:
+        """An empty layer for what follows snapshot ``snapshot_id``, complete, not yet used; raises TransferError.
+
+        May be repeated; when the disk is pointed there already, it is answered as it is.
+        """
+        disk = await self._layered_disk(vm, disk_id, limit_s)
+        return await self._layers.prepare(disk, snapshot_id, Clockwork(limit_s))
+
+    async def point_at_layer(self, vm: Vm, disk_id: int, layer: Layer, limit_s: float) -> None:
+        """``disk.<id>`` leads to this layer from now on: before the hypervisor writes there; raises TransferError."""
+        disk = await self._layered_disk(vm, disk_id, limit_s)
+        await self._layers.point(disk, layer, Clockwork(limit_s))
+
+    async def withdraw_layer(self, vm: Vm, disk_id: int, layer: Layer, below: Layer, limit_s: float) -> None:
+        """The hypervisor certainly did not take ``layer``: the disk is ``below`` again; raises TransferError."""
+        disk = await self._layered_disk(vm, disk_id, limit_s)
+        await self._layers.withdraw(disk, layer, below, Clockwork(limit_s))
+
+    def transfer_file(self, vm: Vm, step: Step, seq: int = -1) -> Path:
+        """Where the transfer file of a step is; -1 is the VM's newest history record."""
+        return self._vms_path / str(vm.oid) / Request(step, record_of(vm, seq).seq).file_name
+
+    async def _run(self, order: Order) -> None:
+        vm = order.vm
+        if vm is None:
             raise TransferError(f"Effect {order.effect.oid} ({order.effect.kind.value}) is no transfer of a VM")
         clockwork = Clockwork(order.effect.deadline - self._clock())
-        local = order.effect.args.get("LOCAL", "").upper() == "YES"
-        text = "".join(f"{line}\n" for line in transfer_lines(step, vm, self._places, local))
-        path = await write_vm_file(self._vms_path, vm.oid, _file_name(vm, step), text, clockwork.left_s)
-        for number, line in enumerate(parse(await read_vm_file(path, clockwork.left_s)), 1):
-            await self._perform(line, number, vm, clockwork)
-        if step is Step.PROLOG:
-            await self._await_exports(order, vm, clockwork)
-        return Answer(ok=True)
+        request = request_of(order.effect, vm)
+        text = "".join(f"{line}\n" for line in transfer_lines(request, vm, self._places))
+        path = await write_vm_file(self._vms_path, vm.oid, request.file_name, text, clockwork.left_s)
+        lines = parse(await read_vm_file(path, clockwork.left_s))
+        await self._perform_all(lines, vm, clockwork, to_the_end=request.step in _REMOVALS)
+        await self._await_exports(request, vm, order.datastores, clockwork)
+
+    async def _perform_all(self, lines: Sequence[Line], vm: Vm, clockwork: Clockwork, to_the_end: bool = False) -> None:
+        failures: list[TransferError] = []
+        for number, line in enumerate(lines, 1):
+            try:
+                await self._perform(line, number, vm, clockwork)
+            except TransferError as error:
+                if not to_the_end or isinstance(error, TransferOverdue):
+                    raise
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _perform(self, line: Line, number: int, vm: Vm, clockwork: Clockwork) -> None:
         driver = self._drivers.get(line.driver)
@@ -135,30 +204,46 @@ class TmDriver:
                 raise TransferError(f"Transfer Driver '{line.driver}' not available")
             await driver.perform(line, vm, clockwork)
         except HoldfastError as error:
-            kind = TransferOverdue if isinstance(error, TransferOverdue) else TransferError
+            kind = TransferOverdue if isinstance(error, TransferOverdue | Overdue) else TransferError
             raise kind(f'line {number} "{line}": {error.message}') from None
 
-    async def _await_exports(self, order: Order, vm: Vm, clockwork: Clockwork) -> None:
-        """With an NBD server: its exports appear a moment after the files."""
-        datastore = order.datastores.get(vm.history[-1].ds_id)
-        server = NbdServer.parse(datastore.template.get("NBD_SERVER")) if datastore else None
-        if server is None:
-            return
-        for disk in vm.template.sections("DISK"):
-            if disk.get("TYPE", "").upper() != "BLOCK":
-                await _await_export(server.uri(export_name(vm.oid, disk["DISK_ID"])), clockwork)
+    async def _await_exports(
+        self, request: Request, vm: Vm, datastores: Mapping[int, Datastore], clockwork: Clockwork
+    ) -> None:
+        datastore = datastores.get(record_of(vm, request.seq).ds_id)
+        if request.step in _WHOLE_DISKS:
+            await await_exports(datastore, vm.oid, vm.template.sections("DISK"), 0, clockwork)
+        elif request.step in _ONE_DISK and not request.local:
+            disks = [disk_of(vm, request.disk_id)]
+            await await_exports(datastore, vm.oid, disks, request.size_mb, clockwork)
+
+    def _is_dummy(self, request: Request, vm: Vm) -> bool:
+        """Nothing of this step lies on storage."""
+        return all(line.driver == "dummy" for line in transfer_lines(request, vm, self._places))
+
+    async def _layered_disk(self, vm: Vm, disk_id: int, limit_s: float) -> Path:
+        section, record = disk_of(vm, disk_id), record_of(vm)
+        driver = section.get("TM_MAD") or record.tm_mad
+        if driver not in _SHARED or format_of(section) != "qcow2":
+            raise TransferError(
+                f"DISK {disk_id} of VM {vm.oid} (TM_MAD {driver}, format {format_of(section)}) has no layers: "
+                "live snapshots need a qcow2 disk on shared storage; power the VM off first"
+            )
+        path = self._area.vm_path(f"{self._places.directory(record, vm)}/disk.{disk_id}", vm.oid)
+        await Clockwork(limit_s).touch(partial(self._area.confine, path.parent), f"looking at {path}")
+        return path
 
 
-async def _await_export(uri: str, clockwork: Clockwork) -> None:
-    while True:
-        try:
-            await Clockwork(min(_EXPORT_TRY_S, clockwork.left_s)).run("qemu-img", "info", "--output=json", uri)
-            return
-        except TransferError as error:
-            if clockwork.left_s <= _EXPORT_POLL_S:
-                raise TransferOverdue(f"{uri} was not served in time: {error.message}") from None
-        await asyncio.sleep(_EXPORT_POLL_S)
-
-
-def _file_name(vm: Vm, step: Step) -> str:
-    return f"transfer.{vm.history[-1].seq if vm.history else 0}.{step}"
+async def _answered(work: Awaitable[None]) -> Answer:
+    """What came of it as an answer; a driver never raises."""
+    try:
+        await work
+    except (TransferOverdue, Overdue) as error:
+        return Answer(ok=False, message=error.message, certain=False)
+    except HoldfastError as error:
+        return Answer(ok=False, message=error.message)
+    except OSError as error:
+        return Answer(ok=False, message=f"{error.strerror or error} ({error.filename})")
+    except Exception as error:  # noqa: BLE001 - a driver never raises
+        return Answer(ok=False, message=f"{type(error).__name__}: {error}", certain=False)
+    return Answer(ok=True)

@@ -9,15 +9,25 @@ that an earlier controller left behind may still write to the old one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from holdfast.drivers.tm.lines import TransferError
 
+Insist = Callable[[], None]
+"""Called right before something is replaced or removed; raises when nobody wants that any more."""
+
 _DRAFT = ".draft."
+_TRIES = 5
+
+
+def _yes() -> None:
+    """Still wanted."""
 
 
 def snapshots_of(disk: Path) -> Path:
@@ -28,66 +38,82 @@ def snapshots_of(disk: Path) -> Path:
 def begin(path: Path) -> Path:
     """A new draft name for ``path``, whose directory exists afterwards; drafts left by earlier attempts go."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    drop_drafts(path)
+    return _draft_of(path)
+
+
+def drop_drafts(path: Path) -> None:
+    """Nothing is left of attempts at ``path``."""
     for own in (path, snapshots_of(path)):
         for leftover in path.parent.glob(f"{own.name}{_DRAFT}*"):
             remove(leftover)
-    return _draft_of(path)
 
 
 def begin_overlay(disk: Path) -> Path:
     """A draft of the disk's snapshot directory, with the link to itself."""
     begin(disk)
     draft = _draft_of(snapshots_of(disk))
-    draft.mkdir()
-    (draft / snapshots_of(disk).name).symlink_to(".")
+    try:
+        draft.mkdir()
+        (draft / snapshots_of(disk).name).symlink_to(".")
+    except OSError:
+        remove(draft)
+        raise
     return draft
 
 
-def publish_file(draft: Path, disk: Path) -> None:
-    """The draft becomes the disk."""
+def publish_file(draft: Path, disk: Path, insist: Insist = _yes) -> None:
+    """The draft becomes the disk; what else belonged to an earlier disk of this name goes."""
     sync(draft)
-    clear(disk)
-    draft.rename(disk)
+    insist()
+    draft.replace(disk)
+    remove(snapshots_of(disk))
     sync(disk.parent)
 
 
-def publish_overlay(draft: Path, disk: Path) -> None:
+def publish_overlay(draft: Path, disk: Path, insist: Insist = _yes) -> None:
     """The draft of a snapshot directory becomes the disk."""
     sync(draft / "0")
     sync(draft)
-    clear(disk)
+    insist()
+    remove(disk)
+    discard(snapshots_of(disk), insist)
+    insist()
     draft.rename(snapshots_of(disk))
     link(disk, Path(snapshots_of(disk).name) / "0")
 
 
-def publish_directory(draft: Path, directory: Path) -> None:
+def publish_directory(draft: Path, directory: Path, insist: Insist = _yes) -> None:
     """The draft of a whole directory takes its place."""
     for folder, _, files in os.walk(draft):
         for name in files:
             if not (Path(folder) / name).is_symlink():
                 sync(Path(folder) / name)
         sync(Path(folder))
-    remove(directory)
+    discard(directory, insist)
+    insist()
     draft.rename(directory)
     sync(directory.parent)
+
+
+def replace_file(draft: Path, path: Path, insist: Insist = _yes) -> None:
+    """The draft takes the place of one file, in one step; everything around it stays."""
+    sync(draft)
+    insist()
+    draft.replace(path)
+    sync(path.parent)
 
 
 def link(path: Path, target: Path) -> None:
     """Makes or replaces a symbolic link in one step."""
     draft = begin(path)
     draft.symlink_to(target)
-    draft.replace(path)
+    try:
+        draft.replace(path)
+    except OSError:
+        remove(draft)
+        raise
     sync(path.parent)
-
-
-def active_layer(image: Path) -> Path:
-    """The newest layer of a persistent qcow2 image, whose snapshot directory is made when it has none."""
-    folder = snapshots_of(image)
-    folder.mkdir(exist_ok=True)
-    for name, target in ((folder.name, Path(".")), ("0", Path("..") / image.name)):
-        if not (folder / name).is_symlink() and not (folder / name).exists():
-            (folder / name).symlink_to(target)
-    return folder / str(max(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()))
 
 
 def clear(disk: Path) -> None:
@@ -96,20 +122,28 @@ def clear(disk: Path) -> None:
     remove(snapshots_of(disk))
 
 
-def discard(path: Path) -> None:
+def discard(path: Path, insist: Insist = _yes) -> None:
     """Removes what has this name now: if the storage hangs meanwhile, whatever gets the name later is not touched."""
+    doomed = _doomed(path)
+    _purge(doomed)
     if is_there(path):
-        doomed = path.with_name(f".{path.name}.deleted.{uuid.uuid4().hex}")
+        insist()
         path.rename(doomed)
-        remove(doomed)
+        _purge(doomed)
+
+
+def is_gone(path: Path) -> bool:
+    """Nothing is left of what had this name, not even a remnant of :func:`discard` or :func:`finish_move`."""
+    return not any(is_there(name) for name in (path, _moved(path), _doomed(path)))
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link (not what it leads to) or a directory; absent is fine."""
+    """Removes a file, a link (not what it leads to) or a directory; absent is fine, and so is no directory above it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
 
 def is_there(path: Path) -> bool:
@@ -117,7 +151,7 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def needs_copy(origin: Path, target: Path) -> bool:
+def needs_copy(origin: Path, target: Path, insist: Insist = _yes) -> bool:
     """Takes the quick ways of moving a directory: nothing left to move, or a rename; true when it must be copied.
 
     While the origin exists it is complete and the target may be a remnant, because a finished copy is marked by
@@ -129,7 +163,8 @@ def needs_copy(origin: Path, target: Path) -> bool:
             raise TransferError(f"neither {origin} nor {target} exists")
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    remove(target)
+    discard(target, insist)
+    insist()
     try:
         origin.rename(target)
     except OSError as error:
@@ -140,10 +175,11 @@ def needs_copy(origin: Path, target: Path) -> bool:
     return False
 
 
-def finish_move(origin: Path) -> None:
+def finish_move(origin: Path, insist: Insist = _yes) -> None:
     """After a complete copy: the origin goes, in one step."""
     gone = _moved(origin)
     remove(gone)
+    insist()
     origin.rename(gone)
     remove(gone)
 
@@ -153,12 +189,27 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         os.close(descriptor)
 
 
 def _draft_of(path: Path) -> Path:
     return path.with_name(f"{path.name}{_DRAFT}{uuid.uuid4().hex}")
+
+
+def _purge(doomed: Path) -> None:
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):  # an earlier attempt, held up by the storage, removes it too
+            remove(doomed)
+        if not is_there(doomed):
+            return
+    raise TransferError(f"{doomed} comes back while it is removed: something else writes there")
+
+
+def _doomed(path: Path) -> Path:
+    return path.with_name(f".{path.name}.deleted")
 
 
 def _moved(origin: Path) -> Path:

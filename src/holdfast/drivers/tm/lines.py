@@ -1,12 +1,15 @@
 """The lines of a transfer file, as OpenNebula writes them: ``CLONE qcow2 front:/…/image host:/…/disk.0 7 1``.
 
 Pure functions from a VM to the lines of a step.  A word cannot hold a blank, for there is no quoting.  Steps are named
-by the file's extension: prolog, migrate, epilog, delete.
+by the file's extension (``transfer.<seq>.prolog``); :class:`Request` says what the step is about.
+
+A disk's TM_MAD_SYSTEM becomes the suffix of its action.  Where whole directories move or go (migrate, resume, stop,
+delete) the suffix of one disk stays for the disks after it, volatile ones too: OpenNebula's files are so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,14 +17,27 @@ from holdfast.model.errors import HoldfastError
 from holdfast.model.template import Section
 from holdfast.model.vm import History, Vm
 
+Paths = Callable[[Section], tuple[str, ...]]
+
 
 class Step(StrEnum):
     """What a transfer file is for; the value is the extension of its name."""
 
     PROLOG = "prolog"
     MIGRATE = "migrate"
+    RESUME = "resume"
+    STOP = "stop"
     EPILOG = "epilog"
     DELETE = "delete"
+    DELETE_BOTH = "delete_both"
+    PROLOG_ATTACH = "prolog_attach"
+    EPILOG_DETACH = "epilog_detach"
+    DISK_SNAPSHOT = "disk_snapshot"
+    DISK_RESIZE = "disk_resize"
+
+
+SINGLE_DISK = (Step.PROLOG_ATTACH, Step.EPILOG_DETACH, Step.DISK_SNAPSHOT, Step.DISK_RESIZE)
+"""The steps that are about one disk."""
 
 
 class TransferError(HoldfastError):
@@ -38,6 +54,35 @@ class Line:
 
     def __str__(self) -> str:
         return " ".join((self.action, self.driver, *self.arguments))
+
+    def words(self, count: int) -> tuple[str, ...]:
+        """The arguments, at least ``count`` of them."""
+        if len(self.arguments) < count:
+            raise TransferError(f"{self.action} takes {count} arguments, there are {len(self.arguments)}")
+        return self.arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One step for one VM.
+
+    ``seq`` is the history record it works on, -1 the newest.  ``local``: the VM's files are on the front-end, which
+    says nothing to a step that brings them from there or to there.
+    ``snapshot`` is the action on a disk snapshot (SNAP_CREATE, SNAP_REVERT, SNAP_DELETE), ``size_mb`` the new size.
+    """
+
+    step: Step
+    seq: int = -1
+    local: bool = False
+    disk_id: int = -1
+    snapshot: str = ""
+    snapshot_id: int = -1
+    size_mb: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """Needs a ``seq``: see :func:`record_of`."""
+        return f"transfer.{self.seq}.{self.step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +110,41 @@ def parse(text: str) -> list[Line]:
     return lines
 
 
-def transfer_lines(step: Step, vm: Vm, places: Places, local: bool = False) -> list[Line]:
-    """The lines of a step; ``local`` is the variant of the epilog for a VM whose files are on the front-end."""
-    record = vm.current
-    if record is None:
+def record_of(vm: Vm, seq: int = -1) -> History:
+    """The history record with this number, -1 for the newest."""
+    if not vm.history:
         raise TransferError(f"VM {vm.oid} has not been placed on a host yet")
+    for record in vm.history:
+        if record.seq == seq:
+            return record
+    if seq >= 0:
+        raise TransferError(f"VM {vm.oid} has no history record {seq}; the newest is {vm.history[-1].seq}")
+    return vm.history[-1]
+
+
+def record_before(vm: Vm, record: History) -> History | None:
+    """The history record before this one."""
+    place = vm.history.index(record)
+    return vm.history[place - 1] if place else None
+
+
+def disk_of(vm: Vm, disk_id: int) -> Section:
+    """The DISK with this id."""
+    for disk in vm.template.sections("DISK"):
+        if disk.get("DISK_ID") == str(disk_id):
+            return disk
+    raise TransferError(f"VM {vm.oid} has no DISK with DISK_ID {disk_id}")
+
+
+def transfer_lines(request: Request, vm: Vm, places: Places) -> list[Line]:
+    """The lines of a step, in order."""
+    record = record_of(vm, request.seq)
     disks = sorted(vm.template.sections("DISK"), key=_disk_number)
-    disks = [disk for disk in disks if disk.get("TYPE", "").upper() != "FILESYSTEM"]
-    writer = _Writer(vm, record, places, places.frontend if local else record.hostname)
-    produced = {
-        Step.PROLOG: writer.prolog,
-        Step.MIGRATE: writer.migrate,
-        Step.EPILOG: writer.epilog,
-        Step.DELETE: writer.delete,
-    }[step]
-    lines = list(produced(disks))
+    if request.step is not Step.RESUME:
+        disks = [disk for disk in disks if disk.get("TYPE", "").upper() != "FILESYSTEM"]
+    if request.step in SINGLE_DISK:
+        disks = [disk_of(vm, request.disk_id)]
+    lines = list(_Writer(request, vm, record, places).write(disks))
     for line in lines:
         if any(not word or word.split() != [word] for word in (line.driver, *line.arguments)):
             raise TransferError(f'"{line}" has an argument that is empty or holds a blank')
@@ -99,12 +164,31 @@ def _disk_number(disk: Section) -> int:
 
 
 class _Writer:
-    """Writes the lines of one VM; ``host`` is the host named in front of the VM's own files."""
+    """Writes the lines of one VM for one history record."""
 
-    def __init__(self, vm: Vm, record: History, places: Places, host: str) -> None:
-        self.vm, self.record, self.places, self.host = vm, record, places, host
+    def __init__(self, request: Request, vm: Vm, record: History, places: Places) -> None:
+        self.request, self.vm, self.record, self.places = request, vm, record, places
+        parked = request.local and request.step not in (Step.PROLOG, Step.MIGRATE, Step.RESUME, Step.STOP)
+        self.host = places.frontend if parked else record.hostname
         self.directory = places.directory(record, vm)
         self.vm_id, self.ds_id = str(vm.oid), str(record.ds_id)
+
+    def write(self, disks: list[Section]) -> Iterator[Line]:
+        """The lines of the request's step."""
+        write: dict[Step, Callable[[list[Section]], Iterator[Line]]] = {
+            Step.PROLOG: self.prolog,
+            Step.PROLOG_ATTACH: self.prolog,
+            Step.MIGRATE: self.migrate,
+            Step.RESUME: self.resume,
+            Step.STOP: self.stop,
+            Step.EPILOG: self.epilog,
+            Step.EPILOG_DETACH: self.release,
+            Step.DELETE: self.delete,
+            Step.DELETE_BOTH: self.delete_both,
+            Step.DISK_SNAPSHOT: self.snapshot,
+            Step.DISK_RESIZE: self.resize,
+        }
+        return write[self.request.step](disks)
 
     def prolog(self, disks: list[Section]) -> Iterator[Line]:
         for disk in disks:
@@ -120,45 +204,85 @@ class _Writer:
                 action = "CLONE" if _wanted(disk, "CLONE").upper() == "YES" else "LN"
                 source = _wanted(disk, "SOURCE")
                 source = source if ":" in source else f"{self.places.frontend}:{source}"
-                yield self._image_line(action, disk, (source, target))
+                yield self._own(action, disk, (source, target))
 
     def migrate(self, disks: list[Section]) -> Iterator[Line]:
-        if len(self.vm.history) < 2:
-            raise TransferError(f"VM {self.vm.oid} has never been on another host: there is nothing to move")
-        previous = self.vm.history[-2]
-        origin = f"{previous.hostname}:{self.places.directory(previous, self.vm)}"
-        for disk in disks:
-            yield self._disk_line("MV", disk, (f"{origin}/disk.{disk['DISK_ID']}", self._file(disk)))
-        yield Line("MV", self.record.tm_mad, (origin, *self._whole()))
+        previous = self._previous()
+        return self._move(disks, f"{previous.hostname}:{self.places.directory(previous, self.vm)}", self._here())
+
+    def resume(self, disks: list[Section]) -> Iterator[Line]:
+        kept = f"{self.places.frontend}:{self.places.directory(self._previous(), self.vm)}"
+        return self._move(disks, kept, self._here())
+
+    def stop(self, disks: list[Section]) -> Iterator[Line]:
+        return self._move(disks, self._here(), f"{self.places.frontend}:{self.directory}")
 
     def epilog(self, disks: list[Section]) -> Iterator[Line]:
+        yield from self.release(disks)
+        yield self._whole("DELETE", self._here())
+
+    def release(self, disks: list[Section]) -> Iterator[Line]:
         for disk in disks:
             if disk.get("SAVE", "").upper() == "YES":
-                yield self._image_line("MVDS", disk, (self._file(disk), _wanted(disk, "SOURCE")))
+                yield self._own("MVDS", disk, (self._file(disk), _wanted(disk, "SOURCE")))
             else:
-                yield self._disk_line("DELETE", disk, (self._file(disk),))
-        yield Line("DELETE", self.record.tm_mad, self._whole())
+                yield self._own("DELETE", disk, (self._file(disk),))
 
     def delete(self, disks: list[Section]) -> Iterator[Line]:
+        yield from self._each("DELETE", disks, lambda disk: (self._file(disk),))
+        yield self._whole("DELETE", self._here())
+
+    def delete_both(self, disks: list[Section]) -> Iterator[Line]:
+        yield from self.delete(disks)
+        yield from _Writer(self.request, self.vm, self._previous(), self.places).delete(disks)
+
+    def snapshot(self, disks: list[Section]) -> Iterator[Line]:
         for disk in disks:
-            yield self._disk_line("DELETE", disk, (self._file(disk),))
-        yield Line("DELETE", self.record.tm_mad, self._whole())
+            yield self._own(self.request.snapshot, disk, (self._file(disk), str(self.request.snapshot_id)))
+
+    def resize(self, disks: list[Section]) -> Iterator[Line]:
+        for disk in disks:
+            yield self._own("RESIZE", disk, (self._file(disk), str(self.request.size_mb)))
+
+    def _move(self, disks: list[Section], origin: str, target: str) -> Iterator[Line]:
+        def paths(disk: Section) -> tuple[str, ...]:
+            name = f"disk.{disk['DISK_ID']}"
+            return (f"{origin}/{name}", f"{target}/{name}")
+
+        yield from self._each("MV", disks, paths)
+        yield self._whole("MV", origin, target)
+
+    def _each(self, action: str, disks: list[Section], paths: Paths) -> Iterator[Line]:
+        """One line for each disk; a suffix stays until another takes its place."""
+        mode = ""
+        for disk in disks:
+            mode = disk.get("TM_MAD_SYSTEM") or mode
+            yield self._line(action, mode, disk, paths(disk))
+
+    def _own(self, action: str, disk: Section, paths: tuple[str, ...]) -> Line:
+        """A line with the disk's own suffix."""
+        return self._line(action, disk.get("TM_MAD_SYSTEM", ""), disk, paths)
+
+    def _line(self, action: str, mode: str, disk: Section, paths: tuple[str, ...]) -> Line:
+        word = f"{action}.{mode}" if mode else action
+        if is_volatile(disk):
+            return Line(word, self.record.tm_mad, (*paths, self.vm_id, self.ds_id))
+        return Line(word, _wanted(disk, "TM_MAD"), (*paths, self.vm_id, _wanted(disk, "DATASTORE_ID")))
+
+    def _whole(self, action: str, *directories: str) -> Line:
+        return Line(action, self.record.tm_mad, (*directories, self.vm_id, self.ds_id))
+
+    def _here(self) -> str:
+        return f"{self.host}:{self.directory}"
 
     def _file(self, disk: Section) -> str:
-        return f"{self.host}:{self.directory}/disk.{disk['DISK_ID']}"
+        return f"{self._here()}/disk.{disk['DISK_ID']}"
 
-    def _whole(self) -> tuple[str, ...]:
-        return (f"{self.host}:{self.directory}", self.vm_id, self.ds_id)
-
-    def _disk_line(self, action: str, disk: Section, paths: tuple[str, ...]) -> Line:
-        if is_volatile(disk):
-            return Line(action, self.record.tm_mad, (*paths, self.vm_id, self.ds_id))
-        return self._image_line(action, disk, paths)
-
-    def _image_line(self, action: str, disk: Section, paths: tuple[str, ...]) -> Line:
-        mode = disk.get("TM_MAD_SYSTEM", "")
-        word = f"{action}.{mode}" if mode else action
-        return Line(word, _wanted(disk, "TM_MAD"), (*paths, self.vm_id, _wanted(disk, "DATASTORE_ID")))
+    def _previous(self) -> History:
+        previous = record_before(self.vm, self.record)
+        if previous is None:
+            raise TransferError(f"VM {self.vm.oid} has never been on another host: there is nothing to move")
+        return previous
 
 
 def _wanted(disk: Section, name: str) -> str:

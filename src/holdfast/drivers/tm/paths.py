@@ -39,6 +39,8 @@ class DatastoreArea:
 
     def confine(self, path: Path) -> Path:
         """Refuses a path that leads out of its datastore through a link.  Touches the storage: call it in a thread."""
+        if not path.is_relative_to(self.root) or path == self.root:
+            raise TransferError(f"{path} is outside the datastores in {self.root}")
         datastore = self.root / path.relative_to(self.root).parts[0]
         if not path.resolve().is_relative_to(datastore.resolve()):
             raise TransferError(f"{path} leads out of its datastore to {path.resolve()}")

@@ -68,15 +68,15 @@ class Connections:
         known = self._links.get(host_id)
         return known is not None and known[0].connected
 
-    async def call(self, host_id: int, work: Callable[[Connection], T], deadline_s: float) -> T:
-        """``work(connection)`` in a thread, for at most ``deadline_s`` seconds.
+    async def call(self, host_id: int, work: Callable[[Connection], T], deadline_s: float, long: bool = False) -> T:
+        """``work(connection)`` in a thread, for at most ``deadline_s`` seconds; ``long`` calls never hold up others.
 
         Raises NotSent (nothing was sent), OutcomeUnknown (sent, no answer) or whatever ``work`` raises.
         """
         known = self._links.get(host_id)
         if known is None:
             raise NotSent(f"host {host_id} is not under watch")
-        return await known[0].call(work, deadline_s)
+        return await known[0].call(work, deadline_s, long)
 
     async def domains(self, host_id: int, deadline_s: float = 5.0) -> dict[int, DomainReport]:
         """Our VMs that have a domain on the host, with their state."""

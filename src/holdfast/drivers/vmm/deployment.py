@@ -3,7 +3,8 @@
 Same contents as OpenNebula's (transient domain ``one-<id>``, disks in the system datastore, metadata for probes), with
 these differences: values are really escaped; the UUID is stable for the VM's life even when the template has none;
 interfaces without MAC get a stable one; UEFI variables live on the system datastore, so that they survive a failover;
-host-passthrough becomes ``maximum`` without KVM; the libvirt of an ordinary user gets no CPU shares (no cgroups).
+host-passthrough becomes ``maximum`` without KVM; the libvirt of an ordinary user gets no CPU shares (no
+cgroups), and QEMU's own network for interfaces without a bridge.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ def domain_uuid(vm: Vm) -> str:
 def vm_directory(location: str, ds_id: int, vm_id: int) -> str:
     """SD: the VM's directory on the system datastore, as the hosts see it."""
     return f"{location.rstrip('/')}/{ds_id}/{vm_id}"
+
+
+def cpu_shares(cpu: float, attributes: Attributes) -> int:
+    """The weight of a VM with this CPU among the VMs of its host."""
+    unit, bottom, top = (100, 1, 10000) if attributes.of_host("CGROUPS_VERSION") == "2" else (1024, 2, 262144)
+    return min(max(math.ceil(cpu * unit), bottom), top)
 
 
 def deployment_file(vm: Vm, host: Host, datastore: Datastore, config: HypervisorConfig) -> str:
@@ -103,9 +110,8 @@ class _Domain:
         child(self.root, "vcpu", self.most_vcpus or self.vcpus, current=self.vcpus if self.most_vcpus else "")
         if is_session(self.host):
             return
-        unit, bottom, top = (100, 1, 10000) if self.attributes.of_host("CGROUPS_VERSION") == "2" else (1024, 2, 262144)
-        shares = math.ceil(self.vm.template.get_float("CPU", 1) * unit)
-        child(child(self.root, "cputune"), "shares", str(min(max(shares, bottom), top)))
+        shares = cpu_shares(self.vm.template.get_float("CPU", 1), self.attributes)
+        child(child(self.root, "cputune"), "shares", str(shares))
 
     def _memory(self) -> None:
         memory_kb = self.vm.memory_kb
@@ -188,7 +194,7 @@ class _Domain:
         disk_order, nic_order = boot_order(self.vm.template)
         DiskWriter(self.vm.oid, self.directory, self.attributes, nbd, self.pcie, self.vcpus, disk_order).write(devices)
         device.write_scsi_controller(devices, self.attributes, self.vcpus)
-        device.write_nics(devices, self.vm.oid, self.attributes, self.vcpus, nic_order)
+        device.write_nics(devices, self.vm.oid, self.attributes, self.vcpus, nic_order, is_session(self.host))
         device.write_graphics(devices, self.attributes)
         device.write_video_and_input(devices, self.attributes)
         if self.pcie:

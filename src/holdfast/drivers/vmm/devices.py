@@ -18,14 +18,23 @@ def write_scsi_controller(devices: Element, attributes: Attributes, vcpus: str) 
     child(controller, "driver", queues=vcpus if queues.lower() in ("", "auto") else queues)
 
 
-def write_nics(devices: Element, vm_id: int, attributes: Attributes, vcpus: str, boot_order: Mapping[str, int]) -> None:
-    """One interface for each NIC."""
+def write_nics(
+    devices: Element,
+    vm_id: int,
+    attributes: Attributes,
+    vcpus: str,
+    boot_order: Mapping[str, int],
+    session: bool = False,
+) -> None:
+    """One interface for each NIC; without a bridge, an ordinary user's libvirt (``session``) has QEMU's own network."""
     for number, nic in enumerate(attributes.vm.sections("NIC")):
         nic_id = nic.get("NIC_ID") or str(number)
-        element = child(devices, "interface", type=_nic_type(nic))
+        kind = _nic_type(nic)
+        element = child(devices, "interface", type="user" if session and kind == "ethernet" else kind)
         _nic_source(element, nic)
-        child(element, "mac", address=nic.get("MAC") or _stable_mac(vm_id, nic_id))
-        child(element, "target", dev=nic.get("TARGET") or f"one-{vm_id}-{nic_id}")
+        child(element, "mac", address=nic.get("MAC") or stable_mac(vm_id, nic_id))
+        if element.get("type") != "user":
+            child(element, "target", dev=nic.get("TARGET") or f"one-{vm_id}-{nic_id}")
         if nic_id in boot_order:
             child(element, "boot", order=str(boot_order[nic_id]))
         _nic_model(element, nic, attributes, vcpus)
@@ -48,7 +57,7 @@ def _nic_source(element: Element, nic: Section) -> None:
             child(element, "virtualport", type="openvswitch")
 
 
-def _stable_mac(vm_id: int, nic_id: str) -> str:
+def stable_mac(vm_id: int, nic_id: str) -> str:
     """An address that stays the same on every host: a guest must not find a new card after a failover."""
     number = int(nic_id) if nic_id.isdecimal() else 0
     octets = (0x02, 0x01, *((vm_id & 0xFFFFFF).to_bytes(3, "big")), number & 0xFF)

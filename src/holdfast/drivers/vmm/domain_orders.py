@@ -1,6 +1,7 @@
 """What is done to one domain over an open libvirt connection.  Blocking; runs in a link's threads.
 
 ``libvirtError`` passes through where libvirt refuses; a domain that is not there (any more) is an ordinary result.
+A domain that came by a migration carries a mark in its metadata until it has run here (:mod:`.migration_orders`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import libvirt
 from holdfast.drivers.vmm.line import Connection
 from holdfast.model.errors import HoldfastError
 
+ARRIVAL_NAMESPACE = "https://holdfast/xmlns/arrival/1"
+"""The mark's namespace; metadata is found by it."""
 _BUTTON_AND_AGENT = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN | libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT
 _UNKNOWN_FLAGS = (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED)
-
+_MOVED = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY)
 _HELD = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_PMSUSPENDED)
 
 
@@ -39,6 +42,8 @@ class Presence(Enum):
     ABSENT = "absent"
     STARTING = "starting"
     PAUSED = "paused"
+    HALTED = "paused in the middle of a migration or restore"
+    INCOMING = "here by a migration, but never started here"
     RUNNING = "running"
 
 
@@ -57,35 +62,88 @@ def look(connection: Connection, domain: Domain) -> Presence:
     """The state of the VM's domain."""
     try:
         found = find(connection, domain)
-        if found is None:
-            return Presence.ABSENT
-        state, reason = found.state()[:2]
+        return Presence.ABSENT if found is None else _presence(found)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return Presence.ABSENT
         raise
+
+
+def _presence(found: Any) -> Presence:
+    state, reason = found.state()[:2]
     if state == libvirt.VIR_DOMAIN_SHUTOFF:
         return Presence.ABSENT
-    if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
-        return Presence.STARTING
-    return Presence.PAUSED if state in _HELD else Presence.RUNNING
+    if state not in _HELD:
+        return Presence.RUNNING
+    if _arrived(found):
+        return Presence.INCOMING
+    if state == libvirt.VIR_DOMAIN_PAUSED:
+        if reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
+            return Presence.STARTING
+        if reason in _MOVED:
+            return Presence.HALTED
+    return Presence.PAUSED
+
+
+def _arrived(found: Any) -> bool:
+    try:
+        found.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, ARRIVAL_NAMESPACE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return False
+    return True
+
+
+def is_busy(connection: Connection, domain: Domain) -> bool:
+    """Whether libvirt is at work on the domain: saving, migrating, restoring it."""
+    found = find(connection, domain)
+    try:
+        return found is not None and found.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+            return False  # a hypervisor without jobs
+        raise
+
+
+def abort(connection: Connection, domain: Domain) -> None:
+    """Ends what libvirt is at with the domain; when that is nothing (any more), that is fine."""
+    with contextlib.suppress(libvirt.libvirtError):
+        found = find(connection, domain)
+        if found is not None:
+            found.abortJob()
 
 
 def start(connection: Connection, domain: Domain, text: str) -> None:
-    """Creates the transient domain; one of ours that is there already is left running, or resumed."""
+    """Creates the transient domain.  One of ours that is there is left running, or resumed if a user paused it.
+
+    What a migration or a restore left half done is no VM any more: whoever orders a start wants a fresh one.
+    """
     presence = look(connection, domain)
     if presence is Presence.PAUSED:
-        connection.lookupByUUIDString(domain.uuid).resume()
-    elif presence is Presence.ABSENT:
-        _refuse_foreign(connection, domain)
+        resume(connection, domain)
+        return
+    if presence in (Presence.HALTED, Presence.INCOMING):
+        destroy(connection, domain)
+        presence = Presence.ABSENT
+    if presence is Presence.ABSENT:
+        refuse_foreign(connection, domain)
         connection.createXML(text, 0)
 
 
-def _refuse_foreign(connection: Connection, domain: Domain) -> None:
+def refuse_foreign(connection: Connection, domain: Domain) -> None:
+    """Raises NameTaken when somebody else's domain has the VM's name."""
     with contextlib.suppress(libvirt.libvirtError):
         other = connection.lookupByName(domain.name).UUIDString()
         if other != domain.uuid:
             raise NameTaken(f"A domain {domain.name} with UUID {other} is there already; this VM's is {domain.uuid}.")
+
+
+def resume(connection: Connection, domain: Domain) -> None:
+    """Lets a paused domain go on; absent is fine."""
+    found = find(connection, domain)
+    if found is not None:
+        found.resume()
 
 
 def destroy(connection: Connection, domain: Domain) -> None:

@@ -3,6 +3,8 @@
 It knows two ways to misbehave.  A :class:`Script` given by a test says, action by action, what happens next; and a VM
 may ask for trouble itself with ``DUMMY_FAIL = "deploy,shutdown"`` and ``DUMMY_DELAY_S`` in its user template.  A VM
 that runs on two hosts at once is noted in :attr:`DummyDriver.doubles` and stays noted: no test can miss it.
+
+It keeps nothing over a restart of the controller: of a VM it has not heard of yet, it believes what the order says.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from holdfast.model.enums import EffectKind
 from holdfast.model.host import Host
 from holdfast.model.vm import Vm
 
-_STARTS = (EffectKind.VMM_DEPLOY,)
+_STARTS = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
 _STOPS = (EffectKind.VMM_SHUTDOWN, EffectKind.VMM_CANCEL, EffectKind.VMM_CLEANUP)
 _SIGNALS = (EffectKind.VMM_REBOOT, EffectKind.VMM_RESET)
+_OF_BOTH_HOSTS = (EffectKind.VMM_MIGRATE, EffectKind.VMM_CLEANUP)
+_NOT_OFFERED = (EffectKind.VMM_UPDATE_CONF, EffectKind.VMM_BACKUP)
 
 
 class Ending(Enum):
@@ -67,7 +71,10 @@ class DummyDriver:
         """VM ids by host id."""
         self.doubles: list[tuple[int, frozenset[int]]] = []
         """Each VM that was started while it ran elsewhere, with the hosts it was on."""
+        self.saved: set[int] = set()
+        """VMs whose memory is in a checkpoint."""
         self.orders: list[Order] = []
+        self._known: set[int] = set()
         self._script = script or Script()
         self._clock = clock
         self._unreachable: set[int] = set()
@@ -91,33 +98,56 @@ class DummyDriver:
 
     async def run(self, order: Order) -> Answer:
         """Does it, within the effect's deadline."""
+        kind = order.effect.kind
         if order.vm is None or order.host is None:
             return Answer(ok=False, message=f"Effect {order.effect.oid} is no order for a VM on a host.")
+        if kind in _NOT_OFFERED:
+            return Answer(ok=False, message=f"{kind.value} is not offered by this version")
         self.orders.append(order)
-        outcome = self._outcome(order.effect.kind, order.vm)
-        if order.host.oid in self._unreachable:
+        self._believe(kind, order.vm, order.host)
+        outcome = self._outcome(kind, order.vm)
+        silent = next((host for host in _hosts(order) if host.oid in self._unreachable), None)
+        if silent is not None:
             outcome = Outcome(Ending.SILENCE)
         left_s = max(0.0, order.effect.deadline - self._clock())
         await asyncio.sleep(min(outcome.delay_s, left_s))
         if outcome.ending is Ending.SILENCE or outcome.delay_s > left_s:
             if outcome.happens:
-                self._happen(order.effect.kind, order.vm, order.host)
+                self._happen(order, order.vm, order.host)
             await asyncio.sleep(max(0.0, order.effect.deadline - self._clock()))
-            return Answer(ok=False, certain=False, message=f"host {order.host.name} did not answer")
+            return Answer(ok=False, certain=False, message=f"host {(silent or order.host).name} did not answer")
         if outcome.ending is Ending.FAILURE:
-            return Answer(ok=False, message=outcome.message or f"{order.effect.kind.value} failed as it was told to")
-        return self._happen(order.effect.kind, order.vm, order.host)
+            return Answer(ok=False, message=outcome.message or f"{kind.value} failed as it was told to")
+        return self._happen(order, order.vm, order.host)
+
+    def _believe(self, kind: EffectKind, vm: Vm, host: Host) -> None:
+        """An order for a VM that was never heard of: it is from before a restart, and the VM is as it presumes."""
+        if vm.oid in self._known:
+            return
+        self._known.add(vm.oid)
+        if kind is EffectKind.VMM_RESTORE:
+            self.saved.add(vm.oid)
+        elif kind not in _STARTS:
+            self.running.setdefault(host.oid, set()).add(vm.oid)
 
     async def probe(self, order: Order) -> Answer | None:
         """After a restart: whether the VM is there tells whether the order was carried out."""
-        if order.vm is None or order.host is None or order.host.oid in self._unreachable:
+        vm, host, kind = order.vm, order.host, order.effect.kind
+        if vm is None or host is None or host.oid in self._unreachable:
             return None
-        there = order.vm.oid in self.running.get(order.host.oid, set())
-        if order.effect.kind in _SIGNALS:
-            return Answer(ok=there)
-        if there is not (order.effect.kind in _STARTS):
-            return None
-        return Answer(ok=True, values={"DEPLOY_ID": domain_name(order.vm.oid)} if there else {})
+        here = vm.oid in self.running.get(host.oid, set())
+        there = any(vm.oid in self.running.get(each.oid, set()) for each in _hosts(order)[1:])
+        if kind in _SIGNALS:
+            return Answer(ok=here or vm.oid not in self._known)
+        if kind in _STARTS:
+            return self._deployed(vm) if here else None
+        if kind in _STOPS:
+            return None if here or there else Answer(ok=True)
+        if kind is EffectKind.VMM_SAVE:
+            return Answer(ok=True) if vm.oid in self.saved and not here else None
+        if kind is EffectKind.VMM_MIGRATE:
+            return self._deployed(vm) if there and not here else None
+        return None  # an operation: repeating it does no harm
 
     def _outcome(self, kind: EffectKind, vm: Vm) -> Outcome:
         planned = self._script.next(kind)
@@ -126,20 +156,62 @@ class DummyDriver:
             return Outcome(Ending.FAILURE, planned.message, delay_s)
         return Outcome(planned.ending, planned.message, delay_s, planned.happens)
 
-    def _happen(self, kind: EffectKind, vm: Vm, host: Host) -> Answer:
-        here = self.running.setdefault(host.oid, set())
+    def _happen(self, order: Order, vm: Vm, host: Host) -> Answer:
+        kind, here = order.effect.kind, self.running.setdefault(host.oid, set())
         if kind in _STARTS:
-            here.add(vm.oid)
-            hosts = self.hosts_of(vm.oid)
-            if len(hosts) > 1:
-                self.doubles.append((vm.oid, frozenset(hosts)))
-            return Answer(ok=True, values={"DEPLOY_ID": domain_name(vm.oid)})
+            return self._start(kind, vm, host)
         if kind in _STOPS:
-            here.discard(vm.oid)
+            for place in _hosts(order):
+                self.running.get(place.oid, set()).discard(vm.oid)
             return Answer(ok=True)
         if vm.oid not in here:
-            return Answer(ok=False, message=f"{domain_name(vm.oid)} does not run on {host.name}")
+            return self._without_domain(order, vm, host)
+        if kind is EffectKind.VMM_SAVE:
+            here.discard(vm.oid)
+            self.saved.add(vm.oid)
+        elif kind is EffectKind.VMM_MIGRATE:
+            if order.other is None:
+                return Answer(ok=False, message=f"Effect {order.effect.oid} does not say where the VM shall go.")
+            here.discard(vm.oid)
+            return self._appear(vm, order.other)
+        elif kind is EffectKind.VMM_SNAPSHOT_CREATE:
+            return Answer(ok=True, values={"HYPERVISOR_ID": f"snap-{order.effect.args.get('ITEM', '0')}"})
         return Answer(ok=True)
+
+    def _start(self, kind: EffectKind, vm: Vm, host: Host) -> Answer:
+        there = vm.oid in self.running.get(host.oid, set())
+        if kind is EffectKind.VMM_RESTORE and not there:
+            if vm.oid not in self.saved:
+                return Answer(ok=False, message=f"{domain_name(vm.oid)} has no checkpoint")
+            self.saved.discard(vm.oid)
+        return self._appear(vm, host)
+
+    def _appear(self, vm: Vm, host: Host) -> Answer:
+        """The VM runs on the host from now on; whether it runs elsewhere, too, is noted."""
+        self.running.setdefault(host.oid, set()).add(vm.oid)
+        hosts = self.hosts_of(vm.oid)
+        if len(hosts) > 1:
+            self.doubles.append((vm.oid, frozenset(hosts)))
+        return self._deployed(vm)
+
+    def _without_domain(self, order: Order, vm: Vm, host: Host) -> Answer:
+        """What was ordered of a VM that does not run on the host: an order that is repeated may have been done."""
+        kind = order.effect.kind
+        if kind is EffectKind.VMM_SAVE and vm.oid in self.saved:
+            return Answer(ok=True)
+        if kind is EffectKind.VMM_MIGRATE and order.other and vm.oid in self.running.get(order.other.oid, set()):
+            return self._deployed(vm)
+        return Answer(ok=False, message=f"{domain_name(vm.oid)} does not run on {host.name}")
+
+    @staticmethod
+    def _deployed(vm: Vm) -> Answer:
+        return Answer(ok=True, values={"DEPLOY_ID": domain_name(vm.oid)})
+
+
+def _hosts(order: Order) -> list[Host]:
+    """The hosts that the order is about."""
+    other = order.other if order.effect.kind in _OF_BOTH_HOSTS else None
+    return [host for host in (order.host, other) if host is not None]
 
 
 def wants_failure(vm: Vm, action: str) -> bool:

@@ -38,6 +38,14 @@ def fragment(text: str, source: str) -> list[Element]:
     return [element for element in root if isinstance(element.tag, str)]
 
 
+def document(text: str, source: str) -> Element:
+    """The root of a domain description."""
+    try:
+        return etree.fromstring(text.encode(), _PARSER)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise DeploymentError(f"{source} is not well-formed XML: {error}.") from None
+
+
 def on_off(value: str) -> bool:
     """OpenNebula's YES, in any case."""
     return value.upper() == "YES"

@@ -92,14 +92,14 @@ class HostLink:
         finally:
             self._nobody_wants(self._opening)
 
-    async def call(self, work: Callable[[Connection], T], limit_s: float) -> T:
+    async def call(self, work: Callable[[Connection], T], limit_s: float, long: bool = False) -> T:
         """The result of ``work(connection)``; raises NotSent, OutcomeUnknown or what ``work`` raises."""
         until = self._loop.time() + limit_s
         patient_until = min(until, self._loop.time() + self._timing.patience_s)
         while True:
             pool = self._pool or await self._next_pool(patient_until)
             try:
-                return await pool.call(work, until)
+                return await pool.call(work, until, long)
             except PoolGone:
                 if self._loop.time() >= patient_until:
                     raise

@@ -2,7 +2,8 @@
 
 Begins with the one line that also carries the events; further ones are opened when calls overlap and a few are kept.
 A call that hangs keeps its line, its thread and its place, so that a host that hangs gets no more than a few of them;
-all are written off together when the host is found lost.
+all are written off together when the host is found lost.  Long calls (saving, migrating) have places of their own:
+however many of them are under way, looking at the host is still possible.
 """
 
 from __future__ import annotations
@@ -37,23 +38,25 @@ class LinePool:
         self._idle = [first]
         self._open_line = open_line
         self._slots = asyncio.Semaphore(calls_at_once)
+        self._long_slots = asyncio.Semaphore(calls_at_once)
         self._name = name
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def call(self, work: Callable[[Connection], T], until: float) -> T:
+    async def call(self, work: Callable[[Connection], T], until: float, long: bool = False) -> T:
         """The result of ``work(connection)`` if it comes before ``until`` (on the event loop's clock)."""
         loop = asyncio.get_running_loop()
+        slots = self._long_slots if long else self._slots
         try:
             async with asyncio.timeout_at(until):
-                await self._slots.acquire()
+                await slots.acquire()
         except TimeoutError:
             raise NotSent(f"{self._name} is busy: nothing was sent in the time there was") from None
         if self._gone.done() or loop.time() >= until:
-            self._slots.release()
+            slots.release()
             raise self._not_sent("no time was left")
         attempt = _Attempt(self._idle.pop() if self._idle else None, self._open_line, work)
         future = expendable.start(attempt.run, f"libvirt-call {self._name}")
-        future.add_done_callback(lambda done: self._finished(attempt, done))
+        future.add_done_callback(lambda done: self._finished(attempt, done, slots))
         either: set[asyncio.Future[Any]] = {future, self._gone}
         try:
             await asyncio.wait(either, timeout=until - loop.time(), return_when=asyncio.FIRST_COMPLETED)
@@ -79,8 +82,8 @@ class LinePool:
             self._drop(line)
         self._idle = []
 
-    def _finished(self, attempt: _Attempt[T], done: asyncio.Future[T]) -> None:
-        self._slots.release()
+    def _finished(self, attempt: _Attempt[T], done: asyncio.Future[T], slots: asyncio.Semaphore) -> None:
+        slots.release()
         line = attempt.line
         if line is None:
             return

@@ -24,7 +24,7 @@ def allocate(work: Work, command: c.AllocateFailover) -> int:
     """Opens a failover for a lost host; one that is open already is answered instead of a second one."""
     host = work.get(Host, command.host_id)
     running = open_failover(work, host.oid)
-    if running is not None:
+    if running is not None and not _died_again(host, running):
         return running.oid
     rebooted = (
         bool(host.lost_boot_id)
@@ -42,6 +42,11 @@ def allocate(work: Work, command: c.AllocateFailover) -> int:
         work.draft.put(replace(host, lost_boot_id=""))
     failover_work.begin(work, failover)
     return failover.oid
+
+
+def _died_again(host: Host, running: Failover) -> bool:
+    """The open failover has its proof of an earlier boot; the host came back since, and is lost once more."""
+    return running.proof_id >= 0 and host.error_since > 0 and host.lost_boot_id != running.boot_id
 
 
 def _new(work: Work, command: c.AllocateFailover, host: Host) -> Failover:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from holdfast.engine import cloning
 from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked, checked_rename
@@ -181,9 +182,10 @@ def enable_image(work: Work, command: c.EnableImage) -> int:
     if image.state not in allowed:
         verb = "enable" if command.enable else "disable"
         raise ActionError(f"Cannot {verb} image {image.oid}, it is in state: {image.state.name}", image.oid)
-    in_use = ImageState.USED_PERS if image.persistent else ImageState.USED
-    enabled = in_use if image.vms else ImageState.READY
-    put_in_state(work, image, enabled if command.enable else ImageState.DISABLED)
+    if command.enable:
+        cloning.image_ready(work, image)
+    else:
+        put_in_state(work, image, ImageState.DISABLED)
     return image.oid
 
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from holdfast.engine import commands as c
 from holdfast.engine import rows
+from holdfast.engine.cloning import look_at_images
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked_rename
 from holdfast.engine.handlers.vm_allocate import allocate
-from holdfast.engine.scheduling import MOVABLE, system_datastore
+from holdfast.engine.scheduling import move_of, system_datastore
 from holdfast.engine.vm_work import facts_of, happen, target_on
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
@@ -20,6 +21,7 @@ from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
 from holdfast.model.template_text import parse_any
 from holdfast.model.vm import Vm
+from holdfast.model.vm_states import VmState
 
 
 def deploy(work: Work, command: c.DeployVm) -> int:
@@ -31,14 +33,33 @@ def deploy(work: Work, command: c.DeployVm) -> int:
 
 
 def migrate(work: Work, command: c.MigrateVm) -> int:
-    """Moves a VM that does not run; a running one is refused, this version has no live migration."""
+    """Moves a VM: live, through a checkpoint or a power-off while it runs, as it is when it does not."""
     vm = work.get(Vm, command.oid)
-    if not is_available(vm, VmEvent.MIGRATE):
+    event = move_of(vm, command.live, command.type)
+    if not is_available(vm, event):
         raise ActionError(f"Migrate action is not available for state {vm.state_name}", vm.oid)
-    if vm.hid == command.hid and command.ds_id in (-1, vm.current.ds_id if vm.current else -1):
+    ds_id = vm.current.ds_id if vm.current else -1
+    same_datastore = command.ds_id in (-1, ds_id)
+    if vm.hid == command.hid and same_datastore:
         where = vm.current.hostname if vm.current else ""
         raise ActionError(f"VM is already running on host [{where}]", vm.oid)
-    return _send(work, vm, VmEvent.MIGRATE, command.hid, command.ds_id, command.enforce)
+    if event is VmEvent.MIGRATE_LIVE and not same_datastore:
+        raise ActionError(
+            f"A live migration keeps the VM's datastore ({ds_id}): migrate to another one without --live.", vm.oid
+        )
+    if event is not VmEvent.MIGRATE:
+        _check_running_move(work, vm, event, command.hid)
+    return _send(work, vm, event, command.hid, command.ds_id, command.enforce)
+
+
+def _check_running_move(work: Work, vm: Vm, event: VmEvent, hid: int) -> None:
+    """A VM that runs is not taken from its host for a destination that cannot have it."""
+    host = work.get(Host, hid)
+    if host.error_since:
+        raise ActionError(f"Host {host.oid} ({host.name}) is lost: a running VM is not moved there.", vm.oid)
+    passes_through = event in (VmEvent.MIGRATE_SAVE, VmEvent.MIGRATE_LIVE)
+    if passes_through and vm.template.sections("PCI"):
+        raise ActionError(f"VM {vm.oid} has PCI devices: migrate it with --poff, or power it off first.", vm.oid)
 
 
 def _send(work: Work, vm: Vm, event: VmEvent, hid: int, ds_id: int, enforce: bool) -> int:
@@ -60,18 +81,10 @@ def action(work: Work, command: c.VmAction) -> int:
     event = USER_ACTIONS.get(command.action)
     if event is None:
         raise ActionError(f'Action "{command.action}" is not supported')
-    if event is VmEvent.RESCHED and is_available(vm, event) and vm.position not in MOVABLE:
-        raise ActionError(
-            f"VM {vm.oid} is {vm.state_name}: this version moves only VMs that do not run ({_movable_names()}).", vm.oid
-        )
     after = happen(work, vm, event, facts_of(work, vm))
     if event is VmEvent.UNRESCHED:
         rows.stand_aside(work, after)
     return after.oid
-
-
-def _movable_names() -> str:
-    return ", ".join(lcm.name if lcm else state.name for state, lcm in MOVABLE)
 
 
 def recover(work: Work, command: c.RecoverVm) -> int:
@@ -83,7 +96,11 @@ def recover(work: Work, command: c.RecoverVm) -> int:
         raise ActionError("Wrong recovery operation code") from None
     # an operator's word about the outcome is not certainty about the domain
     facts = facts_of(work, vm, certain=False)
-    return happen(work, vm, RECOVERIES[operation], facts).oid
+    after = happen(work, vm, RECOVERIES[operation], facts)
+    looks_again = operation in (RecoverOperation.FAILURE, RecoverOperation.SUCCESS)
+    if after.state is VmState.CLONING_FAILURE and looks_again:
+        look_at_images(work, after)
+    return after.oid
 
 
 def update(work: Work, command: c.UpdateVm) -> int:

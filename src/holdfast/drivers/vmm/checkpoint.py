@@ -1,0 +1,83 @@
+"""The checkpoint of a VM, the file that holds its memory: ``<SD>/checkpoint``, written by the hypervisor of a host.
+
+libvirt writes ``checkpoint.draft``, which becomes ``checkpoint`` when it is whole and the domain gone.  Memory fits
+only the disks as they were when it was saved, so no checkpoint is used twice: before the restored guest runs, its file
+is ``checkpoint.used``, and then it goes.  One that was made before the VM's present stay on its host is a leftover.
+Works on the controller's own mount of the datastore; blocking, runs in expendable threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+_WHOLE = b"LibvirtQemudSave"
+"""How libvirt begins a saved image when it is complete; before, it begins otherwise."""
+_MODE = 0o660
+_SKEW_S = 60.0
+"""By how much the clock of the storage, which dates drafts, may differ from ours."""
+
+
+class Checkpoint:
+    """The files in one VM's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "checkpoint"
+        self.draft = directory / "checkpoint.draft"
+        self.used = directory / "checkpoint.used"
+
+    def prepare(self) -> None:
+        """The draft belongs to us, whoever the hypervisor is: its contents are the guest's memory."""
+        descriptor = os.open(self.draft, os.O_WRONLY | os.O_CREAT, _MODE)
+        os.close(descriptor)
+
+    def complete(self, since: float, now: float) -> bool:
+        """After the domain is gone: whether its memory is in ``checkpoint``, saved after ``since``."""
+        with contextlib.suppress(FileNotFoundError):  # somebody else has just done it
+            if _is_whole(self.draft) and self.draft.stat().st_mtime >= since - _SKEW_S:
+                _sync(self.draft)
+                os.utime(self.draft, (now, now))
+                self.draft.replace(self.path)
+                _sync(self.path.parent)
+        return _is_whole(self.path) and self.path.stat().st_mtime >= since
+
+    def trouble(self) -> str:
+        """Why there is nothing to restore, empty when there is."""
+        if _is_whole(self.path):
+            return ""
+        if self.path.exists():
+            return f"{self.path} is not a complete checkpoint"
+        if self.used.exists():
+            return (
+                f"the checkpoint has been used: the VM may have run since, and its disks have changed; if it has not, "
+                f"rename {self.used} to {self.path.name} and try again"
+            )
+        return f"there is no {self.path}"
+
+    def use(self) -> None:
+        """The restored guest is about to run."""
+        if self.path.exists():
+            self.path.replace(self.used)
+            _sync(self.path.parent)
+
+    def discard(self) -> None:
+        """The restored guest runs."""
+        for path in (self.used, self.path, self.draft):
+            path.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_WHOLE)) == _WHOLE
+    except FileNotFoundError:
+        return False
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

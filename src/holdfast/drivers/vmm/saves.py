@@ -1,0 +1,166 @@
+"""Save: the guest's memory goes to the checkpoint and the domain ends.  Restore: it goes on from there.
+
+Saved is what was seen: the domain is gone and the checkpoint complete (:mod:`.checkpoint`).  A restored domain is held
+until its checkpoint is marked as used, so that no crash at any point lets the same memory run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import libvirt
+
+from holdfast.drivers import expendable
+from holdfast.drivers.expendable import Overdue
+from holdfast.drivers.vmm import domain_orders as orders
+from holdfast.drivers.vmm.checkpoint import Checkpoint
+from holdfast.drivers.vmm.domain_orders import Presence
+from holdfast.drivers.vmm.hypervisor import HypervisorConfig
+from holdfast.drivers.vmm.jobs import POLL_S, Deed, Deeds, Doubts, Job, Reach, deployed
+from holdfast.drivers.vmm.line import Connection, OutcomeUnknown
+from holdfast.drivers.vmm.saved_domain import adapted
+from holdfast.model.effect import Answer
+from holdfast.model.enums import EffectKind
+
+T = TypeVar("T")
+_SETTLE_S = 10.0
+"""Kept back of the time of a save, to abort it and see that the guest goes on."""
+_DONE = ": libvirt has saved it"
+_HELD = (Presence.HALTED, Presence.PAUSED)
+_SAVE_XML = libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
+
+
+class Saves:
+    """VMM_SAVE and VMM_RESTORE."""
+
+    def __init__(
+        self, reach: Reach, doubts: Doubts, config: HypervisorConfig, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._reach, self._doubts = reach, doubts
+        self._config = config
+        self._clock = clock
+
+    @property
+    def deeds(self) -> Deeds:
+        """By kind of effect."""
+        return {
+            EffectKind.VMM_SAVE: Deed(self._save, self._was_saved),
+            EffectKind.VMM_RESTORE: Deed(self._restore, self._was_restored),
+        }
+
+    async def _save(self, job: Job) -> Answer:
+        files = self._files(job)
+        attempt = ""
+        while (presence := await self._reach.try_look(job)) is not Presence.ABSENT:
+            if job.left_s <= 0:
+                return Answer(ok=False, certain=False, message=f"{job.domain.name} is still being saved{attempt}")
+            if presence is None or await self._reach.is_busy(job) or attempt == _DONE:
+                await asyncio.sleep(min(POLL_S, job.left_s))
+            elif attempt or presence is Presence.INCOMING:
+                return Answer(ok=False, message=f"{job.domain.name} was not saved and is {presence.value}{attempt}")
+            else:
+                attempt = await self._try_save(job, files)
+        return await self._conclude(job, files, attempt)
+
+    async def _try_save(self, job: Job, files: Checkpoint) -> str:
+        """How it went; the next look tells what became of the domain."""
+        limit_s = max(job.left_s - _SETTLE_S, job.left_s / 2)
+
+        def save(connection: Connection) -> None:
+            found = orders.find(connection, job.domain)
+            if found is not None:
+                found.save(str(files.draft))
+
+        try:
+            await self._touch(job, files.prepare, f"preparing {files.draft}")
+            await self._reach.long_call(job, self._reach.connections.call(job.host.oid, save, limit_s, long=True))
+        except OSError as error:
+            return f": {files.draft}: {error.strerror}"
+        except OutcomeUnknown as error:
+            return f": {error.message}"
+        except libvirt.libvirtError as error:
+            return f": {error}"
+        return _DONE
+
+    async def _conclude(self, job: Job, files: Checkpoint, trouble: str) -> Answer:
+        """The domain is gone: its memory was saved, or it is lost."""
+        since = float(job.record.stime)
+        if await self._touch(job, lambda: files.complete(since, self._clock()), f"completing {files.path}"):
+            return Answer(ok=True)
+        return Answer(ok=False, message=f"{job.domain.name} is gone and its memory was not saved{trouble}")
+
+    async def _was_saved(self, job: Job) -> Answer | None:
+        if await self._reach.look(job) is not Presence.ABSENT:
+            return None
+        answer = await self._conclude(job, self._files(job), "")
+        return answer if answer.ok else None
+
+    async def _restore(self, job: Job) -> Answer:
+        files = self._files(job)
+        attempt: Answer | None = None
+        while (presence := await self._reach.try_look(job)) is not Presence.RUNNING:
+            tried = attempt.message if attempt else ""
+            if job.left_s <= 0:
+                message = f"{job.domain.name} could not be restored in time{tried}"
+                return Answer(ok=False, certain=False, message=message)
+            if presence is Presence.ABSENT and attempt is None:
+                attempt = await self._try_restore(job, files)
+            elif presence is Presence.ABSENT and attempt and attempt.certain:
+                return await self._reach.refused(job, f"{job.domain.name} was not restored{tried}")
+            elif presence is Presence.INCOMING:
+                await self._reach.call(job, lambda c: orders.destroy(c, job.domain))
+            elif presence in _HELD and not await self._reach.is_busy(job):
+                await self._touch(job, files.use, f"marking {files.path} as used")
+                await self._reach.call(job, lambda c: orders.resume(c, job.domain))
+            else:
+                await asyncio.sleep(min(POLL_S, job.left_s))
+        return await self._restored(job, files)
+
+    async def _try_restore(self, job: Job, files: Checkpoint) -> Answer:
+        """Creates the domain, held.  Only the message and the certainty of the answer count: was it sent and lost?"""
+        trouble = await self._touch(job, files.trouble, f"looking at {files.path}")
+        if trouble:
+            return Answer(ok=False, message=f": {trouble}")
+        deployment = await self._reach.deployment(job, self._config)
+
+        def restore(connection: Connection) -> None:
+            orders.refuse_foreign(connection, job.domain)
+            saved = connection.saveImageGetXMLDesc(str(files.path), _SAVE_XML)
+            connection.restoreFlags(str(files.path), adapted(saved, deployment), libvirt.VIR_DOMAIN_SAVE_PAUSED)
+
+        try:
+            await self._reach.connections.call(job.host.oid, restore, job.left_s, long=True)
+        except OutcomeUnknown as error:
+            self._doubts.rise(job)
+            return Answer(ok=False, certain=False, message=f": {error.message}")
+        except asyncio.CancelledError:
+            self._doubts.rise(job)
+            raise
+        except libvirt.libvirtError as error:
+            return Answer(ok=False, message=f": {error}")
+        return Answer(ok=True, message=": it came to an end at once")
+
+    async def _restored(self, job: Job, files: Checkpoint) -> Answer:
+        """The VM runs, whatever happens to the file."""
+        self._doubts.settle(job)
+        try:
+            await self._touch(job, files.discard, f"removing {files.path}")
+        except (OSError, Overdue) as error:
+            return replace(deployed(job), message=f"the VM runs, but its checkpoint could not be removed: {error}")
+        return deployed(job)
+
+    async def _was_restored(self, job: Job) -> Answer | None:
+        if await self._reach.look(job) is not Presence.RUNNING:
+            return None
+        return await self._restored(job, self._files(job))
+
+    def _files(self, job: Job) -> Checkpoint:
+        return Checkpoint(job.directory(self._config))
+
+    async def _touch(self, job: Job, work: Callable[[], T], what: str) -> T:
+        """A few system calls on the storage, which may hang."""
+        return await expendable.call(work, job.left_s + job.margin_s, what)

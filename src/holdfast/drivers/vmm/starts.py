@@ -1,0 +1,90 @@
+"""Deploy: the domain is created from its deployment file, which is written to the VM's files first.
+
+A start that ran into a time limit may still succeed later inside libvirtd, so such an answer is never ``certain``; an
+error that libvirt itself reported, with the domain absent afterwards, is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import libvirt
+
+from holdfast.drivers.expendable import Overdue
+from holdfast.drivers.vm_files import write_vm_file
+from holdfast.drivers.vmm import domain_orders as orders
+from holdfast.drivers.vmm.domain_orders import Presence
+from holdfast.drivers.vmm.hypervisor import HypervisorConfig
+from holdfast.drivers.vmm.jobs import POLL_S, SEEN_ABSENT, Deed, Deeds, Doubts, Job, Reach, deployed
+from holdfast.drivers.vmm.line import OutcomeUnknown
+from holdfast.drivers.vmm.line_pool import NotSent
+from holdfast.model.effect import Answer
+from holdfast.model.enums import EffectKind
+
+_SETTLE_S = 1.0
+"""Kept back of a start's time, to find out what became of it."""
+
+
+class Starts:
+    """VMM_DEPLOY."""
+
+    def __init__(self, reach: Reach, doubts: Doubts, vms_path: Path, config: HypervisorConfig) -> None:
+        self._reach, self._doubts = reach, doubts
+        self._vms_path, self._config = vms_path, config
+
+    @property
+    def deeds(self) -> Deeds:
+        """By kind of effect."""
+        return {EffectKind.VMM_DEPLOY: Deed(self._deploy, self._was_deployed)}
+
+    async def _deploy(self, job: Job) -> Answer:
+        text = await self._reach.deployment(job, self._config)
+        try:
+            await write_vm_file(self._vms_path, job.vm.oid, f"deployment.{job.record.seq}", text, job.left_s)
+        except (OSError, Overdue) as error:
+            return Answer(ok=False, message=f"Cannot write the deployment file: {error}")
+        try:
+            limit_s = max(job.left_s - _SETTLE_S, job.left_s / 2)
+            await self._reach.call(job, lambda c: orders.start(c, job.domain, text), limit_s)
+        except OutcomeUnknown as error:
+            self._doubts.rise(job)
+            answer = await self._what_became(job, error.message)
+        except asyncio.CancelledError:
+            self._doubts.rise(job)
+            raise
+        except libvirt.libvirtError as error:
+            message = f"Could not create domain {job.domain.name} on {job.host.name}: {error}"
+            answer = await self._reach.refused(job, message)
+        else:
+            answer = await self._started(job)
+        if answer.certain:
+            self._doubts.settle(job)
+        return answer
+
+    async def _started(self, job: Job) -> Answer:
+        """The domain is there; a start by an earlier attempt may still be going on."""
+        try:
+            presence = await self._reach.look(job)
+            while presence is Presence.STARTING and job.left_s > 0:
+                await asyncio.sleep(POLL_S)
+                presence = await self._reach.look(job)
+        except (NotSent, OutcomeUnknown, libvirt.libvirtError) as error:
+            return Answer(ok=False, certain=False, message=f"{job.domain.name} was started; then {error}")
+        if presence is Presence.RUNNING:
+            return deployed(job)
+        if presence is Presence.ABSENT:
+            message = f"{job.domain.name} started on {job.host.name} and stopped at once"
+            return Answer(ok=False, message=message, values=SEEN_ABSENT)
+        return Answer(ok=False, certain=False, message=f"{job.domain.name} is {presence.value} on {job.host.name}")
+
+    async def _what_became(self, job: Job, trouble: str) -> Answer:
+        """After a start without an answer: running is success; anything else may still change."""
+        while await self._reach.try_look(job) is not Presence.RUNNING:
+            if job.left_s <= 0:
+                return Answer(ok=False, certain=False, message=f"{trouble}; the domain may still start")
+            await asyncio.sleep(POLL_S)
+        return deployed(job)
+
+    async def _was_deployed(self, job: Job) -> Answer | None:
+        return deployed(job) if await self._reach.look(job) is Presence.RUNNING else None

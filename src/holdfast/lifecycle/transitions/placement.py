@@ -1,0 +1,98 @@
+"""From a new VM to a running one: images, scheduling, first files, boot; and back from the front-end."""
+
+from __future__ import annotations
+
+from holdfast.lifecycle.events import VmEvent as E
+from holdfast.lifecycle.positions import (
+    BOOT,
+    BOOT_FAILURE,
+    BOOT_POWEROFF,
+    BOOT_STOPPED,
+    BOOT_STOPPED_FAILURE,
+    BOOT_SUSPENDED,
+    BOOT_UNDEPLOY,
+    BOOT_UNDEPLOY_FAILURE,
+    BOOT_UNKNOWN,
+    CLONING,
+    CLONING_FAILURE,
+    HOLD,
+    PARKED,
+    PENDING,
+    POWEROFF,
+    PROLOG,
+    PROLOG_FAILURE,
+    PROLOG_RESUME,
+    PROLOG_RESUME_FAILURE,
+    PROLOG_UNDEPLOY,
+    PROLOG_UNDEPLOY_FAILURE,
+    RUNNING,
+    STOPPED,
+    SUSPENDED,
+    UNDEPLOYED,
+    UNKNOWN,
+    WAITING,
+)
+from holdfast.lifecycle.row import Row, rows
+from holdfast.lifecycle.vocabulary import Change as C
+from holdfast.lifecycle.vocabulary import Guard
+from holdfast.model.enums import EffectKind
+
+_PLACED = (C.OPEN_RECORD, C.TAKE_CAPACITY, C.PROLOG_STARTS)
+_BOOTS = (C.PROLOG_ENDS, C.RUN_STARTS, C.MAY_RUN_HERE)
+_BOOT_FAILED = (C.RUN_ENDS, C.STOPPED_HERE)
+_RESUMED = (C.COPY_RECORD_RESUME, C.RUN_STARTS, C.MAY_RUN_HERE)
+
+WAITS = rows(
+    Row((CLONING, CLONING_FAILURE), E.IMAGES_READY, HOLD, (), None, Guard.HELD),
+    Row((CLONING, CLONING_FAILURE), E.IMAGES_READY, PENDING),
+    Row((CLONING,), E.IMAGES_FAILED, CLONING_FAILURE),
+    Row((PENDING,), E.HOLD, HOLD),
+    Row((HOLD,), E.RELEASE, PENDING),
+    Row(PARKED, E.RESUME, PENDING),
+)
+
+DEPLOYS = rows(
+    Row(
+        (*WAITING, STOPPED),
+        E.DEPLOY,
+        PROLOG_RESUME,
+        _PLACED,
+        EffectKind.TM_RESUME,
+        Guard.MOVABLE_STOPPED,
+    ),
+    Row(
+        (*WAITING, UNDEPLOYED),
+        E.DEPLOY,
+        PROLOG_UNDEPLOY,
+        _PLACED,
+        EffectKind.TM_RESUME,
+        Guard.MOVABLE_UNDEPLOYED,
+    ),
+    Row(WAITING, E.DEPLOY, PROLOG, _PLACED, EffectKind.TM_PROLOG, Guard.MOVABLE),
+    Row((PROLOG,), E.PROLOG_OK, BOOT, _BOOTS, EffectKind.VMM_DEPLOY),
+    Row((PROLOG,), E.PROLOG_FAIL, PROLOG_FAILURE),
+    Row((PROLOG_RESUME,), E.PROLOG_OK, BOOT_STOPPED, _BOOTS, EffectKind.VMM_RESTORE),
+    Row((PROLOG_RESUME,), E.PROLOG_FAIL, PROLOG_RESUME_FAILURE),
+    Row((PROLOG_UNDEPLOY,), E.PROLOG_OK, BOOT_UNDEPLOY, _BOOTS, EffectKind.VMM_DEPLOY),
+    Row((PROLOG_UNDEPLOY,), E.PROLOG_FAIL, PROLOG_UNDEPLOY_FAILURE),
+)
+
+BOOTS = rows(
+    Row((SUSPENDED,), E.RESUME, BOOT_SUSPENDED, _RESUMED, EffectKind.VMM_RESTORE, Guard.STARTABLE_HERE),
+    Row((POWEROFF,), E.RESUME, BOOT_POWEROFF, _RESUMED, EffectKind.VMM_DEPLOY, Guard.STARTABLE_HERE),
+    Row((UNKNOWN,), E.RESUME, BOOT_UNKNOWN, (C.MAY_RUN_HERE,), EffectKind.VMM_DEPLOY, Guard.STARTABLE_HERE),
+    Row(
+        (BOOT, BOOT_POWEROFF, BOOT_UNKNOWN, BOOT_SUSPENDED, BOOT_STOPPED, BOOT_UNDEPLOY),
+        E.BOOT_OK,
+        RUNNING,
+        (C.BOOTED,),
+    ),
+    Row((BOOT,), E.BOOT_FAIL, BOOT_FAILURE, _BOOT_FAILED),
+    Row((BOOT_POWEROFF,), E.BOOT_FAIL, POWEROFF, _BOOT_FAILED),
+    Row((BOOT_UNKNOWN,), E.BOOT_FAIL, UNKNOWN, _BOOT_FAILED),
+    Row((BOOT_SUSPENDED,), E.BOOT_FAIL, POWEROFF, _BOOT_FAILED, None, Guard.CHECKPOINT_GONE),
+    Row((BOOT_SUSPENDED,), E.BOOT_FAIL, SUSPENDED, _BOOT_FAILED),
+    Row((BOOT_STOPPED,), E.BOOT_FAIL, BOOT_FAILURE, _BOOT_FAILED, None, Guard.CHECKPOINT_GONE),
+    Row((BOOT_STOPPED,), E.BOOT_FAIL, BOOT_STOPPED_FAILURE, (*_BOOT_FAILED, C.CLOSE_RECORD_NOW)),
+    Row((BOOT_UNDEPLOY,), E.BOOT_FAIL, BOOT_UNDEPLOY_FAILURE, (*_BOOT_FAILED, C.CLOSE_RECORD_NOW)),
+)

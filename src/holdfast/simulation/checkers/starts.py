@@ -1,0 +1,76 @@
+"""No start on another host without proof of death, or certain end, of the old one.
+
+Judged by the world (is the old domain really gone?) and by the record: when the old domain was lost with its host, the
+start names a proof of that host's death, unless the host's agent has reported another boot since.
+"""
+
+from __future__ import annotations
+
+from holdfast.engine.state import State
+from holdfast.model.effect import Effect
+from holdfast.model.enums import EffectKind
+from holdfast.model.failover import Proof
+from holdfast.model.vm import Vm
+from holdfast.simulation.checkers.violation import Violation
+from holdfast.simulation.machine import End, Life
+from holdfast.simulation.world import World
+
+STARTS = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
+PROOF = "no start on another host without proof of death of the old one"
+
+
+STOPS = (EffectKind.VMM_SHUTDOWN, EffectKind.VMM_CANCEL, EffectKind.VMM_CLEANUP, EffectKind.VMM_SAVE)
+
+
+class Starts:
+    """Looks at every order to start a domain when it is committed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._seen_gone: set[tuple[int, int]] = set()
+        """VMs and hosts where a driver has seen that no domain is left."""
+
+    def answered_well(self, effect: Effect) -> None:
+        """A driver has done what it was told."""
+        if effect.kind in (*STOPS, EffectKind.VMM_MIGRATE):
+            self._seen_gone.add((effect.subject, effect.host_id))
+
+    def ordered(self, state: State, effect: Effect) -> None:
+        """A start was stored, and goes out now."""
+        if effect.kind not in STARTS:
+            return
+        self._seen_gone.discard((effect.subject, effect.host_id))
+        for domain in self._world.domains_of(effect.subject):
+            if domain.hid != effect.host_id and domain.life is not Life.INCOMING:
+                raise Violation(
+                    PROOF,
+                    f"VM {effect.subject} is to start on host {effect.host_id}, "
+                    f"its domain on host {domain.hid} is {domain.life.value}",
+                )
+        vm = state.vms.get(effect.subject)
+        if vm is not None:
+            self._check_record(state, effect, vm)
+
+    def _check_record(self, state: State, effect: Effect, vm: Vm) -> None:
+        seq = next((at for at in range(len(vm.history) - 1, -1, -1) if vm.history[at].hid != effect.host_id), -1)
+        if seq < 0:
+            return
+        old = vm.history[seq].hid
+        machine = self._world.machines[old]
+        if vm.oid not in machine.ended or (vm.oid, old) in self._seen_gone:
+            return
+        why, boot_id = machine.ended[vm.oid]
+        host = state.hosts.get(old)
+        if why is not End.POWER or (host is not None and host.boot_id != boot_id):
+            return
+        named = {effect.proof_id, *(record.proof_id for record in vm.history[seq + 1 :])}
+        if not any(_is_about(state.proofs.get(oid), old) for oid in named):
+            raise Violation(
+                PROOF,
+                f"VM {vm.oid} is to start on host {effect.host_id}; it was lost with host {old}, and neither the start "
+                f"nor a record since then names a proof of that (they name {sorted(named)})",
+            )
+
+
+def _is_about(proof: Proof | None, hid: int) -> bool:
+    return proof is not None and proof.host_id == hid

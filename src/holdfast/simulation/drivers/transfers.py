@@ -1,0 +1,63 @@
+"""Transfers of VM files on the shared datastore, as ``drivers/tm`` does them: quick, repeatable, from the controller.
+
+The files of a VM whose domain lives must not be moved or removed under it: the world notices when they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.model.effect import Answer
+from holdfast.model.enums import EffectKind
+from holdfast.simulation.drivers.job import Job
+from holdfast.simulation.drivers.luck import Turn
+from holdfast.simulation.kernel import Script
+
+REMOVING = (EffectKind.TM_EPILOG, EffectKind.TM_DELETE)
+QUIET = (
+    *(EffectKind.TM_PROLOG, EffectKind.TM_MIGRATE, EffectKind.TM_RESUME, EffectKind.TM_STOP),
+    *(EffectKind.TM_SNAPSHOT_CREATE, EffectKind.TM_SNAPSHOT_REVERT, EffectKind.TM_RESIZE),
+    *REMOVING,
+)
+"""Nothing may run on the files meanwhile."""
+
+Touched = Callable[[int, EffectKind], None]
+
+
+def transfer(job: Job, touched: Touched) -> Script:
+    """Waits for the storage, does it, and says so."""
+    storage, kind, luck = job.site.world.storage, job.order.effect.kind, job.luck
+    yield luck.takes_s(0.05, 1.5, 80.0)
+    while not storage.answers_controller:
+        yield storage.change(), job.left_s
+        if job.left_s <= 0:
+            return Answer(False, "the datastore did not answer in time", certain=False)
+    if job.left_s <= 0:
+        return Answer(False, f"{kind.value} took too long and was killed", certain=False)
+    if luck.fails:
+        return Answer(False, "line 1: No space left on device")
+    _perform(job, kind, touched)
+    if luck.turn is Turn.LOST:
+        yield job.left_s
+        return Answer(False, f"{kind.value} did not end in time", certain=False)
+    return Answer(True)
+
+
+def _perform(job: Job, kind: EffectKind, touched: Touched) -> None:
+    storage = job.site.world.storage
+    if kind in QUIET:
+        touched(job.vm_id, kind)
+    if kind is EffectKind.TM_PROLOG:
+        storage.files.add(job.vm_id)
+    elif kind in REMOVING:
+        storage.files.discard(job.vm_id)
+        storage.checkpoints.discard(job.vm_id)
+
+
+def probe_transfer(job: Job) -> Script:
+    """Files that are gone have been removed; everything else is done again."""
+    yield 0.02
+    storage = job.site.world.storage
+    if job.order.effect.kind in REMOVING and storage.answers_controller and job.vm_id not in storage.files:
+        return Answer(True, "the files are gone")
+    return None

@@ -1,0 +1,186 @@
+"""Starts, stops and signals of domains, as ``drivers/vmm`` does them.
+
+A start without an answer may still succeed later inside libvirtd: it is never called certain.  A failed stop says
+nothing; a stop is only done when the domain was seen absent.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from holdfast.model.effect import Answer
+from holdfast.model.enums import EffectKind
+from holdfast.simulation.drivers.job import FOREVER_S, Job
+from holdfast.simulation.drivers.luck import Turn
+from holdfast.simulation.kernel import Script
+from holdfast.simulation.links import Fate, Reply
+from holdfast.simulation.machine import Life
+
+LOOK_S = 5.0
+PRESS_AGAIN_S = 10.0
+POLL_S = 1.0
+ABSENT = {"ABSENT": "YES"}
+BROKEN = "internal error: process exited while connecting to monitor"
+
+
+def look(job: Job, hid: int, limit_s: float = LOOK_S) -> Script:
+    """The reply of a look at the VM's domain on a host."""
+    line, libvirtd = job.site.lines.by_host[hid], job.site.libvirtds[hid]
+    reply: Reply = yield from line.call(job.vm_id, libvirtd.look, min(limit_s, job.left_s + 0.25))
+    return reply
+
+
+class Starts:
+    """Starts of domains; remembers, as the real driver does, which outcomes it never learnt."""
+
+    def __init__(self) -> None:
+        self._unsettled: set[tuple[int, int]] = set()
+        self._begun_before: set[int] = set()
+
+    def probe(self, job: Job) -> Script:
+        """Whether an earlier controller's start has succeeded."""
+        self._begun_before.add(job.order.effect.oid)
+        reply = yield from look(job, job.hid, 2.0)
+        if reply.fate is Fate.DONE and reply.life is Life.RUNNING:
+            return _deployed(job)
+        return None
+
+    def deploy(self, job: Job) -> Script:
+        """Creates the domain."""
+        return (yield from self._start(job, from_checkpoint=False))
+
+    def restore(self, job: Job) -> Script:
+        """Creates the domain from its checkpoint."""
+        return (yield from self._start(job, from_checkpoint=True))
+
+    def _start(self, job: Job, from_checkpoint: bool) -> Script:
+        luck, libvirtd = job.luck, job.libvirtd
+        fails = BROKEN if luck.fails else ""
+        takes_s = luck.takes_s(0.3, 3.0, 150.0)
+        place = (job.hid, job.vm_id)
+        limit_s = 0.5 if luck.turn is Turn.LOST else max(job.left_s - 1.0, job.left_s / 2)
+        untouched = not (job.again or place in self._unsettled or job.order.effect.oid in self._begun_before)
+        self._unsettled.add(place)
+        reply: Reply = yield from job.line.call(
+            job.vm_id, lambda: libvirtd.start(job.vm_id, takes_s, fails, from_checkpoint), limit_s
+        )
+        answer = yield from self._judged(job, reply, untouched)
+        if answer.certain:
+            self._unsettled.discard(place)
+        return answer
+
+    def _judged(self, job: Job, reply: Reply, untouched: bool) -> Script:
+        if reply.fate is Fate.UNSENT:
+            return Answer(False, reply.text, certain=untouched)
+        if reply.fate is Fate.UNKNOWN:
+            return (yield from self._what_became(job, reply.text))
+        if reply.life is Life.RUNNING and not reply.text:
+            return _deployed(job)
+        if reply.life is None:
+            return Answer(False, f"Could not create domain one-{job.vm_id}: {reply.text}", values=ABSENT)
+        return Answer(False, f"one-{job.vm_id} is {reply.life.value}: {reply.text}", certain=False)
+
+    def _what_became(self, job: Job, trouble: str) -> Script:
+        """After a start without an answer: running is success; anything else may still change."""
+        while job.left_s > 0:
+            reply = yield from look(job, job.hid)
+            if reply.fate is Fate.DONE and reply.life is Life.RUNNING:
+                return _deployed(job)
+            yield min(2.0, job.left_s)
+        return Answer(False, f"{trouble}; the domain may still start", certain=False)
+
+
+def _deployed(job: Job) -> Answer:
+    return Answer(True, values={"DEPLOY_ID": f"one-{job.vm_id}"})
+
+
+def probe_stop(job: Job) -> Script:
+    """A domain that is gone has been stopped."""
+    for hid in _hosts(job):
+        reply = yield from look(job, hid, 2.0)
+        if reply.fate is not Fate.DONE or reply.life is not None:
+            return None
+    return Answer(True, "the domain is gone")
+
+
+def _hosts(job: Job) -> list[int]:
+    both = job.order.effect.kind is EffectKind.VMM_CLEANUP and job.other_hid >= 0
+    return [job.hid, job.other_hid] if both else [job.hid]
+
+
+def cancel(job: Job) -> Script:
+    """Destroys the domain, everywhere it is to be looked for; done when it was seen absent."""
+    fails = "Failed to terminate process: Device or resource busy" if job.luck.fails else ""
+    for hid in _hosts(job):
+        line, libvirtd = job.site.lines.by_host[hid], job.site.libvirtds[hid]
+        reply: Reply = yield from line.call(job.vm_id, partial(libvirtd.destroy, job.vm_id, fails), job.left_s)
+        if reply.fate is not Fate.DONE:
+            return Answer(False, reply.text, certain=False)
+        if reply.life is not None:
+            return Answer(False, f"Could not destroy one-{job.vm_id}: {reply.text}")
+    return Answer(True)
+
+
+def shutdown(job: Job) -> Script:
+    """Asks the guest again and again; done when the domain is seen to be gone."""
+    if job.hard:
+        return (yield from cancel(job))
+    deaf, takes_s = job.luck.fails, job.luck.takes_s(1.0, 9.0, 90.0)
+    libvirtd, line, trouble = job.libvirtd, job.line, ""
+    ask_below_s = job.left_s
+    while job.left_s > 0:
+        if job.left_s <= ask_below_s:
+            ask_below_s = job.left_s - PRESS_AGAIN_S
+            limit_s = min(PRESS_AGAIN_S, job.left_s)
+            reply: Reply = yield from line.call(
+                job.vm_id, lambda: libvirtd.press_button(job.vm_id, takes_s, deaf), limit_s
+            )
+            trouble = reply.text
+        elif line.connected and not job.machine.hung and job.vm_id not in job.machine.domains:
+            reply = yield from look(job, job.hid)
+        if reply.fate is Fate.DONE and reply.life is None:
+            return Answer(True)
+        yield min(POLL_S, max(job.left_s, 0.05))
+    reply = yield from look(job, job.hid, 0.5)
+    if reply.fate is not Fate.DONE:
+        return Answer(False, f"the host could not be asked: {trouble}", certain=False)
+    if reply.life is None:
+        return Answer(True)
+    return Answer(False, f"one-{job.vm_id} did not shut down in time and still runs")
+
+
+def signal(job: Job) -> Script:
+    """Reboot or reset."""
+    libvirtd = job.libvirtd
+    fails = "operation failed" if job.luck.fails else ""
+    reply: Reply = yield from job.line.call(job.vm_id, lambda: libvirtd.operate(job.vm_id, 0.05, fails), job.left_s)
+    return Answer(reply.is_done, reply.text)
+
+
+def probe_signal(job: Job) -> Script:
+    """Not sent again."""
+    reply = yield from look(job, job.hid, 2.0)
+    if reply.fate is not Fate.DONE:
+        return None
+    if reply.life is None:
+        return Answer(False, f"one-{job.vm_id} does not run")
+    return Answer(True, "sent before the restart, if at all; not sent again")
+
+
+def operate(job: Job) -> Script:
+    """Devices, system snapshots, live disk snapshots and sizes of a running domain."""
+    libvirtd, luck = job.libvirtd, job.luck
+    fails = "operation failed: the guest did not release the device" if luck.fails else ""
+    takes_s = luck.takes_s(0.1, 4.0, 70.0)
+    limit_s = 0.5 if luck.turn is Turn.LOST else job.left_s
+    reply: Reply = yield from job.line.call(job.vm_id, lambda: libvirtd.operate(job.vm_id, takes_s, fails), limit_s)
+    values = {}
+    if job.order.effect.kind is EffectKind.VMM_SNAPSHOT_CREATE:
+        values = {"HYPERVISOR_ID": f"snap-{job.order.effect.args.get('ITEM', '0')}"}
+    return Answer(reply.is_done, reply.text, certain=reply.fate is not Fate.UNKNOWN, values=values)
+
+
+def mute(job: Job) -> Script:
+    """Never says anything."""
+    yield FOREVER_S
+    return Answer(False, "never said")

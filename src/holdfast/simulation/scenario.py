@@ -1,0 +1,111 @@
+"""Short scenarios with assertions, told in TOML files.
+
+A scenario is a plan that people have written: the size of the world, what is done when (``[[do]]``, the entries of
+:mod:`.plan`, :mod:`.faults` and :mod:`.operators`), and what must come of it (``[[expect]]``, :mod:`.expectations`).
+The checkers of every run look at scenarios too.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from holdfast.model.errors import HoldfastError
+from holdfast.simulation.expectations import Expectation, expectation
+from holdfast.simulation.foundation import BEGIN
+from holdfast.simulation.plan import Entry, Plan
+from holdfast.simulation.run import Simulation
+
+KEYS = {"title", "hosts", "vms", "seconds", "heal_at", "mode", "pause", "force", "fencing", "seed", "trouble"}
+
+
+class ScenarioError(HoldfastError):
+    """A scenario file cannot be used; the message names file, rule and way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is done, and what is expected."""
+
+    title: str
+    plan: Plan
+    expectations: tuple[Expectation, ...]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came of a scenario: every expectation that was disappointed."""
+
+    title: str
+    wrong: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
+
+
+def load(path: Path) -> Scenario:
+    """Reads a file; raises ScenarioError."""
+    try:
+        with path.open("rb") as file:
+            told = tomllib.load(file)
+        return _scenario(told)
+    except OSError as error:
+        raise ScenarioError(f"Cannot read scenario {path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ScenarioError(f"Scenario {path}: {error!r}") from None
+
+
+def _scenario(told: dict[str, Any]) -> Scenario:
+    steps, expected = told.pop("do", []), told.pop("expect", [])
+    unknown = sorted(told.keys() - KEYS)
+    if unknown:
+        raise ValueError(f"unknown key {', '.join(unknown)}; known are {', '.join(sorted(KEYS))}")
+    entries = sorted((_entry(dict(step)) for step in steps), key=lambda entry: entry.at)
+    seconds = float(told.get("seconds", 120))
+    plan = Plan(
+        int(told.get("seed", 1)),
+        int(told.get("hosts", 3)),
+        int(told.get("vms", 6)),
+        seconds,
+        float(told.get("heal_at", seconds)),
+        _hook(told),
+        float(told.get("trouble", 0.0)),
+        tuple(entries),
+    )
+    return Scenario(str(told["title"]), plan, tuple(expectation(dict(item)) for item in expected))
+
+
+def _entry(step: dict[str, Any]) -> Entry:
+    return Entry(float(step.pop("at")), str(step.pop("what")), step)
+
+
+def _hook(told: Mapping[str, Any]) -> str:
+    flags = [f"PAUSE={int(told.get('pause', 0))}"]
+    if told.get("force"):
+        flags.append("FORCE=YES")
+    if told.get("fencing") is False:
+        flags.append("FENCING=NO")
+    return f"{told.get('mode', 'migrate')} " + "\n".join(flags)
+
+
+def play(scenario: Scenario) -> Verdict:
+    """Runs it, and holds what came of it against what was expected."""
+    simulation = Simulation(scenario.plan, story_limit=None)
+    wrong: list[str] = []
+    for expected in scenario.expectations:
+        if expected.at is not None:
+            simulation.kernel.at(BEGIN + expected.at, lambda one: wrong.extend(one.disappointed(simulation)), expected)
+    outcome = simulation.run()
+    if outcome.rule:
+        wrong.append(f"{outcome.rule}: {outcome.text} (after {outcome.at:.1f} s)")
+    for expected in scenario.expectations:
+        if expected.at is None:
+            wrong.extend(expected.disappointed(simulation))
+    return Verdict(scenario.title, wrong, simulation.story.tail(60) if wrong else [])
+
+
+def play_all(paths: Iterable[Path]) -> Iterable[tuple[Path, Verdict]]:
+    """One file after the other."""
+    for path in paths:
+        yield path, play(load(path))

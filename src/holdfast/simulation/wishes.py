@@ -1,0 +1,84 @@
+"""What the users want of their VMs, as far as they were told that they get it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from holdfast.model.vm import Vm
+
+OFF = (
+    "poweroff",
+    "poweroff-hard",
+    "suspend",
+    "stop",
+    "undeploy",
+    "undeploy-hard",
+    "terminate",
+    "terminate-hard",
+    "hold",
+)
+GONE = ("terminate", "terminate-hard", "recover-delete", "recover-delete-db")
+ON = ("resume", "deploy", "release", "recover-recreate")
+
+
+class Wish(Enum):
+    """What a VM is to be."""
+
+    ON = "on"
+    OFF = "off"
+    GONE = "gone"
+
+
+class Wishes:
+    """The last wish for each VM, and whose domain an operator has given up."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, Wish] = {}
+        self.by: dict[int, str] = {}
+        self.abandoned: set[int] = set()
+        """VMs whose record was removed, or whose clean-up was ended, by an operator's word: a domain may be left."""
+
+        self.vouched: set[int] = set()
+        """VMs of which an operator has said how a step ended; the word may have been wrong."""
+
+        self.doubted: set[int] = set()
+        """VMs whose user does not know whether the last call was carried out."""
+        self.refused: set[int] = set()
+        """VMs whose start has failed, of which their user was told."""
+
+    def unsure(self, vm: Vm) -> None:
+        """Whether the call was carried out, its user was not told."""
+        self.doubted.add(vm.oid)
+
+    def asked(self, vm: Vm, action: str) -> None:
+        """The call was accepted."""
+        if action in GONE:
+            self._set(vm.oid, Wish.GONE, action)
+        elif action in OFF:
+            self._set(vm.oid, Wish.OFF, action)
+        elif action in ON:
+            self._set(vm.oid, Wish.ON, action)
+        in_cleanup = vm.lcm_state.name.startswith("CLEANUP") and action.startswith("recover-")
+        if action == "recover-delete-db" or in_cleanup:
+            self.abandoned.add(vm.oid)
+        if action in ("recover-success", "recover-failure"):
+            self.vouched.add(vm.oid)
+
+    def _set(self, vm_id: int, wish: Wish, action: str) -> None:
+        self.doubted.discard(vm_id)
+        self.of[vm_id] = wish
+        self.by[vm_id] = action
+
+    def runs(self, vm_id: int) -> None:
+        """The VM was stored as RUNNING: what was wanted before has been answered, well or badly."""
+        self.refused.discard(vm_id)
+        if self.of.get(vm_id) in (Wish.OFF, Wish.GONE):
+            self.of.pop(vm_id)
+
+    def starts(self, vm_id: int) -> None:
+        """A start was ordered: what was said of earlier steps is history."""
+        self.vouched.discard(vm_id)
+
+    def recreated(self, vm_id: int) -> None:
+        """A failover was told to make even parked VMs anew (-r -f)."""
+        self.of.pop(vm_id, None)
