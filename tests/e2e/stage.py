@@ -95,7 +95,9 @@ class Stage:
         config = self.rack.host(host).directory / "agent.json"
         aside = config.with_name("agent.json.aside")
         config.rename(aside)
+        pgrep = self.rack.enter_host_argv(host, ["pgrep", "-f", "holdfast[.]agent"])
         try:
+            until(lambda: subprocess.run(pgrep, capture_output=True, timeout=30, check=False).returncode == 1)
             yield
         finally:
             aside.rename(config)

@@ -194,7 +194,7 @@ class Operators:
 
         def told(answer: int | HoldfastError) -> None:
             if answer is DOWN:
-                self._wishes.unsure(vm)
+                self._wishes.unsure(vm, action)
             elif not isinstance(answer, HoldfastError):
                 self._wishes.asked(vm, action)
             said = answer.message if isinstance(answer, HoldfastError) else "accepted"

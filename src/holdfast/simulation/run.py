@@ -53,7 +53,6 @@ class Simulation:
         chance = Chance(plan.seed)
         self.world = World(self.kernel, chance, self.story, plan.hosts)
         self.wishes = Wishes()
-        self._populate(plan.vms)
         self.checkers = Checkers(self.world, self.wishes)
         self.fortune = Fortune(chance)
         self.fortune.trouble = plan.trouble
@@ -68,6 +67,7 @@ class Simulation:
         self.agents = Agents(self.kernel, self.world.machines, self.shell)
         self.faults = Faults(self.world, self.shell, self.agents)
         self.operators = Operators(self.world, self.shell, self.wishes, plan.vms)
+        self._populate(plan.vms)
 
     def _populate(self, vms: int) -> None:
         for vm_id in range(vms):
@@ -88,6 +88,10 @@ class Simulation:
         """A batch was stored."""
         self.checkers.published(engine.state, batch, self.shell.clock())
         self.dispatch.published(batch)
+
+    def resumed(self, engine: Engine, batch: Batch) -> None:
+        """A new controller's first batch was stored."""
+        self.checkers.published(engine.state, batch, self.shell.clock())
 
     def reconcile(self, engine: Engine) -> None:
         """Open effects are taken up."""

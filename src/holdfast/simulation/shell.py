@@ -55,6 +55,9 @@ class Around(Protocol):
     def published(self, engine: Engine, batch: Batch) -> None:
         """A batch was committed and is shown."""
 
+    def resumed(self, engine: Engine, batch: Batch) -> None:
+        """Its first batch was committed."""
+
     def reconcile(self, engine: Engine) -> None:
         """Effects that were under way are taken up."""
 
@@ -199,13 +202,27 @@ class Shell:
         self.engine = engine = self._make_engine(self._store, self._settings, self._matcher, now)
         self._around.started(engine)
         self._story.tell("controller: session {} begins, {} effects are open", self.session, len(engine.state.effects))
-        self._pending.append((Resumed(), None))
-        self._work()
-        if self.engine is not engine:
+        if not self._resume(engine, now):
             return
         self._around.reconcile(engine)
         engine.senses.begin(now)
         self._tick(self.session)
+
+    def _resume(self, engine: Engine, now: float) -> bool:
+        """The first batch of a new controller; its orders go out with all others that are open."""
+        batch = engine.stage([Resumed()], now)
+        if not batch.is_empty:
+            if self.crash_at is Crash.BEFORE_COMMIT or self.refuses:
+                self.die("before its first commit")
+                return False
+            engine.commit(batch)
+            if self.crash_at is Crash.AFTER_COMMIT:
+                self.die("after its first commit")
+                return False
+        engine.publish(batch, now)
+        assert self._around is not None
+        self._around.resumed(engine, batch)
+        return True
 
     def _tick(self, session: int) -> None:
         if session != self.session:

@@ -46,9 +46,10 @@ class Wishes:
         self.refused: set[int] = set()
         """VMs whose start has failed, of which their user was told."""
 
-    def unsure(self, vm: Vm) -> None:
+    def unsure(self, vm: Vm, action: str) -> None:
         """Whether the call was carried out, its user was not told."""
         self.doubted.add(vm.oid)
+        self._given_up(vm, action)
 
     def asked(self, vm: Vm, action: str) -> None:
         """The call was accepted."""
@@ -58,11 +59,14 @@ class Wishes:
             self._set(vm.oid, Wish.OFF, action)
         elif action in ON:
             self._set(vm.oid, Wish.ON, action)
+        self._given_up(vm, action)
+        if action in ("recover-success", "recover-failure"):
+            self.vouched.add(vm.oid)
+
+    def _given_up(self, vm: Vm, action: str) -> None:
         in_cleanup = vm.lcm_state.name.startswith("CLEANUP") and action.startswith("recover-")
         if action == "recover-delete-db" or in_cleanup:
             self.abandoned.add(vm.oid)
-        if action in ("recover-success", "recover-failure"):
-            self.vouched.add(vm.oid)
 
     def _set(self, vm_id: int, wish: Wish, action: str) -> None:
         self.doubted.discard(vm_id)

@@ -379,3 +379,29 @@ def test_vms_that_do_not_exist_are_named(rig: Rig) -> None:
     for command in (*commands, c.RenameVm(9, "x")):
         with pytest.raises(NoSuchObject, match=r"Error getting virtual machine \[9\]"):
             rig.call(command)
+
+
+def test_a_vm_whose_memory_has_run_since_it_was_saved_boots_from_its_disks(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.call(c.VmAction(vm, "suspend"))
+    rig.settle()
+    rig.call(c.VmAction(vm, "resume"))
+    rig.answer(EffectKind.VMM_RESTORE, ok=False, message="the checkpoint has been used", CHECKPOINT="GONE")
+    assert rig.vm(vm).state is VmState.POWEROFF
+    assert "has been used" in rig.vm(vm).user_template.get("ERROR")
+    rig.call(c.VmAction(vm, "resume"))
+    rig.answer(EffectKind.VMM_DEPLOY)
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING
+
+
+def test_a_stopped_vm_whose_memory_was_used_is_booted_by_a_retry(rig: Rig) -> None:
+    vm = rig.running_vm(0)
+    rig.call(c.VmAction(vm, "stop"))
+    rig.settle()
+    rig.call(c.DeployVm(vm, 1))
+    rig.answer(EffectKind.TM_RESUME)
+    rig.answer(EffectKind.VMM_RESTORE, ok=False, message="the checkpoint has been used", CHECKPOINT="GONE")
+    assert rig.vm(vm).lcm_state is LcmState.BOOT_FAILURE
+    rig.call(c.RecoverVm(vm, 2))
+    rig.answer(EffectKind.VMM_DEPLOY)
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING

@@ -53,15 +53,16 @@ def test_a_draft_from_an_earlier_stay_is_not_taken_for_this_one(tmp_path: Path) 
     assert not files.path.exists()
 
 
-def test_a_used_checkpoint_is_not_restored_again_and_the_way_out_is_named(tmp_path: Path) -> None:
+def test_a_used_checkpoint_is_not_restored_again(tmp_path: Path) -> None:
     files = Checkpoint(tmp_path)
     assert "there is no" in files.trouble()
     a_file(files.path, WHOLE)
     assert files.trouble() == ""
+    assert not files.is_used()
     files.use()
     files.use()
     assert "has been used" in files.trouble()
-    assert f"rename {files.used} to checkpoint" in files.trouble()
+    assert files.is_used()
     files.discard()
     files.discard()
     assert list(tmp_path.iterdir()) == []

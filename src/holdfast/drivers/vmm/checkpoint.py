@@ -49,11 +49,12 @@ class Checkpoint:
         if self.path.exists():
             return f"{self.path} is not a complete checkpoint"
         if self.used.exists():
-            return (
-                f"the checkpoint has been used: the VM may have run since, and its disks have changed; if it has not, "
-                f"rename {self.used} to {self.path.name} and try again"
-            )
+            return f"the checkpoint has been used: the VM has run since, and its disks have changed ({self.used})"
         return f"there is no {self.path}"
+
+    def is_used(self) -> bool:
+        """The memory has run since it was saved: it must not be restored, the VM boots from its disks."""
+        return self.used.exists() and not self.path.exists()
 
     def use(self) -> None:
         """The restored guest is about to run."""

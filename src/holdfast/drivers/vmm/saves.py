@@ -110,7 +110,8 @@ class Saves:
             if presence is Presence.ABSENT and attempt is None:
                 attempt = await self._try_restore(job, files)
             elif presence is Presence.ABSENT and attempt and attempt.certain:
-                return await self._reach.refused(job, f"{job.domain.name} was not restored{tried}")
+                refused = await self._reach.refused(job, f"{job.domain.name} was not restored{tried}")
+                return replace(refused, values={**refused.values, **attempt.values})
             elif presence is Presence.INCOMING:
                 await self._reach.call(job, lambda c: orders.destroy(c, job.domain))
             elif presence in _HELD and not await self._reach.is_busy(job):
@@ -124,7 +125,8 @@ class Saves:
         """Creates the domain, held.  Only the message and the certainty of the answer count: was it sent and lost?"""
         trouble = await self._touch(job, files.trouble, f"looking at {files.path}")
         if trouble:
-            return Answer(ok=False, message=f": {trouble}")
+            used = await self._touch(job, files.is_used, f"looking at {files.used}")
+            return Answer(ok=False, message=f": {trouble}", values={"CHECKPOINT": "GONE"} if used else {})
         deployment = await self._reach.deployment(job, self._config)
 
         def restore(connection: Connection) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from holdfast.model.host import Host
 from holdfast.model.vm import Vm
-from holdfast.simulation.checkers.reference import position_of
+from holdfast.simulation.checkers.reference import name_of, position_of
 from holdfast.simulation.checkers.violation import Violation
 
 CAPACITY = "capacity adds up on every host"
@@ -45,7 +45,7 @@ class Capacity:
 
     def _legs_of(self, vm: Vm) -> tuple[int, ...]:
         position = position_of(vm)
-        if position in PARKED:
+        if position in PARKED or (position == "EPILOG" and name_of(vm.prev_state, vm.prev_lcm_state) in PARKED):
             self._parked.add(vm.oid)
         elif position not in STILL_PARKED:
             self._parked.discard(vm.oid)

@@ -57,7 +57,7 @@ def migrate(job: Job) -> Script:
             job.vm_id, lambda: libvirtd.migrate(job.vm_id, to, takes_s, fails), limit_s
         )
         if reply.fate is Fate.UNSENT:
-            return Answer(False, reply.text, certain=True)
+            return Answer(False, reply.text, certain=False)
         return (yield from _settled(job, reply))
     except GeneratorExit:
         _abort(job)
