@@ -10,7 +10,7 @@ from holdfast.engine.scheduling import schedule, waits
 from holdfast.engine.vm_work import facts_of, happen_if_possible
 from holdfast.engine.work import Work
 from holdfast.failover import machine, proofs
-from holdfast.failover.selection import row_for
+from holdfast.failover.selection import AT_REST, row_for
 from holdfast.failover.table import Do, Event
 from holdfast.lifecycle import VmEvent
 from holdfast.lifecycle.positions import CLEANUP_DELETE, CLEANUP_RESUBMIT
@@ -273,7 +273,7 @@ def _release(work: Work, failover: Failover, vm: Vm) -> None:
         after = happen_if_possible(work, vm, VmEvent.HOST_DEAD, facts)
     if failover.host_id in after.may_run_on:
         left = tuple(hid for hid in after.may_run_on if hid != failover.host_id)
-        after = replace(after, may_run_on=left)
+        after = replace(after, may_run_on=left, proof_id=failover.proof_id)
         work.draft.put(after)
         rows.try_again(work, after)
 
@@ -311,7 +311,7 @@ def _asks_too_much(failover: Failover, vm: Vm) -> bool:
     """A VM that its user wanted off or gone, as the death of its host has made it, is not created again."""
     if failover.mode is not FailoverMode.RECREATE:
         return False
-    return vm.position in _ENDING or (vm.state is VmState.POWEROFF and not failover.force)
+    return vm.position in _ENDING or (vm.state in AT_REST and not failover.force)
 
 
 def _fail_row(work: Work, failover_id: int, vm_id: int, reason: str) -> None:

@@ -73,7 +73,7 @@ def _start(work: Work, vm: Vm, hid: int) -> None:
         system = system_datastore(work, vm)
         vm = with_message(work, vm, "SCHED_MESSAGE", "")
         target = target_on(host, system.oid, system.tm_mad)
-        happen(work, vm, _way(work, vm), facts_of(work, vm, target=target, proof_id=_proof_id(work, vm)))
+        happen(work, vm, _way(work, vm), facts_of(work, vm, target=target))
     except ActionError as error:
         refuse(work, vm, error.message)
 
@@ -94,15 +94,6 @@ def move_of(vm: Vm, live: bool, cold_mode: int) -> VmEvent:
     if not 0 <= cold_mode < len(_COLD):
         raise ActionError(f"Migration type {cold_mode} is unknown: 0 saves, 1 powers off, 2 powers off hard.", vm.oid)
     return _COLD[cold_mode]
-
-
-def _proof_id(work: Work, vm: Vm) -> int:
-    """The proof on which a start elsewhere rests: that of its failover, else that of the host it was on."""
-    found = rows.failover_of(work, vm.oid)
-    if found is not None:
-        return found[1].proof_id
-    left = work.find(Host, vm.hid)
-    return left.proof_id if left is not None else -1
 
 
 def system_datastore(work: Work, vm: Vm, ds_id: int = -1) -> Datastore:

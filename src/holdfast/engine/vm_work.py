@@ -70,11 +70,16 @@ def _order(work: Work, before: Vm, vm: Vm, request: EffectRequest) -> Vm:
         request.kind,
         vm.oid,
         request.hid,
-        {**request.args, "AGAIN": "YES" if request.hid in before.may_run_on else "NO"},
+        {**request.args, "AGAIN": "YES" if _goes_to(request) in before.may_run_on else "NO"},
         record.proof_id if record else -1,
         request.limit_s if request.kind not in work.settings.deadlines_s else None,
     )
     return replace(vm, effect_id=effect.oid) if request.awaited else vm
+
+
+def _goes_to(request: EffectRequest) -> int:
+    """The host on which the order may create a domain."""
+    return int(request.args["OTHER_HID"]) if request.kind is EffectKind.VMM_MIGRATE else request.hid
 
 
 def _insist_on_single_start(vm: Vm, hid: int) -> None:

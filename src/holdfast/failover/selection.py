@@ -8,7 +8,8 @@ from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import VmState
 
-_PARKED = (VmState.SUSPENDED, VmState.POWEROFF)
+AT_REST = (VmState.SUSPENDED, VmState.POWEROFF)
+"""Its user wanted it not to run, and its files are on the host."""
 
 
 def row_for(failover: Failover, vm: Vm, system: Datastore | None) -> Row:
@@ -21,9 +22,9 @@ def row_for(failover: Failover, vm: Vm, system: Datastore | None) -> Row:
 
 
 def _reason_to_skip(failover: Failover, vm: Vm, system: Datastore | None) -> str:
-    if vm.state not in (VmState.ACTIVE, *_PARKED):
+    if vm.state not in (VmState.ACTIVE, *AT_REST):
         return f"in state {vm.state_name}: nothing to restart"
-    if failover.mode is FailoverMode.RECREATE and vm.state in _PARKED and not failover.force:
+    if failover.mode is FailoverMode.RECREATE and vm.state in AT_REST and not failover.force:
         return f"in state {vm.state.name}: recreated only with -f"
     if failover.mode is FailoverMode.MIGRATE and system is not None and not system.shared:
         return (

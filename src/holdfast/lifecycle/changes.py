@@ -38,7 +38,7 @@ def _open_record(vm: Vm, facts: Facts) -> Vm:
         vm_mad=target.vm_mad,
         tm_mad=target.tm_mad,
         stime=facts.now,
-        proof_id=facts.proof_id,
+        proof_id=vm.proof_id,
     )
     return replace(vm, history=(*vm.history, record))
 
@@ -77,8 +77,7 @@ def _reopened(running: bool) -> Apply:
 
     def reopen_source(vm: Vm, facts: Facts) -> Vm:
         stamp = {"rstime": facts.now} if running else {"pstime": facts.now}
-        proof_id = facts.proof_id if facts.dead_hid >= 0 else -1
-        return _another_stay(vm, vm.previous or vm.history[-1], facts, proof_id=proof_id, **stamp)
+        return _another_stay(vm, vm.previous or vm.history[-1], facts, proof_id=vm.proof_id, **stamp)
 
     return reopen_source
 
@@ -146,7 +145,7 @@ def _epilog_ends(vm: Vm, facts: Facts) -> Vm:
 
 def _booted(vm: Vm, facts: Facts) -> Vm:
     booted = _stamp(vm, action=HistoryAction.NONE, uid=-1, gid=-1, etime=0, retime=0)
-    return replace(booted, deploy_id=facts.deploy_id or vm.deploy_id or f"one-{vm.oid}")
+    return replace(booted, proof_id=-1, deploy_id=facts.deploy_id or vm.deploy_id or f"one-{vm.oid}")
 
 
 def _may_run_here(vm: Vm, facts: Facts) -> Vm:
@@ -173,7 +172,7 @@ def _stopped_at_destination(vm: Vm, facts: Facts) -> Vm:
 
 def _proven_stopped(vm: Vm, facts: Facts) -> Vm:
     """Whatever starts on the VM's own host from now on, if that is another one, rests on this proof."""
-    after = _without(vm, facts.dead_hid)
+    after = replace(_without(vm, facts.dead_hid), proof_id=facts.proof_id)
     return _stamp(after, proof_id=facts.proof_id) if vm.hid != facts.dead_hid else after
 
 

@@ -33,7 +33,7 @@ class Facts:
     certain: bool = True
     """The driver (or the operator) is certain of what it says."""
     proof_id: int = -1
-    """The proof of death that this event rests on, or that unlocked the VM before."""
+    """The proof of death that this event rests on."""
     dead_hid: int = -1
     """The host that was proven dead."""
     operation: Operation = NO_OPERATION

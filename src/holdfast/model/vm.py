@@ -83,6 +83,8 @@ class Vm:
     may_run_on: tuple[int, ...] = ()
     effect_id: int = -1
     """The open effect whose answer moves this VM on, -1 when none is awaited."""
+    proof_id: int = -1
+    """The newest proof of death that unlocked this VM; it is named by every stay that begins before it runs again."""
     shutdown_hard: bool = False
     operation: Operation = NO_OPERATION
     snapshots: tuple[DiskSnapshots, ...] = ()

@@ -36,7 +36,7 @@ AT_ONCE = {
 class Dispatcher:
     """Runs one task for each open effect; ``driver_of`` chooses the driver by effect and host.
 
-    A clean-up that failed is ordered again at once, so its answer is kept back for ``again_after_s``.
+    What is ordered again at once until it is certain (clean-ups, live migrations) is answered ``again_after_s`` late.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Dispatcher:
         except Exception as error:
             LOG.exception("driver of effect %d (%s) raised", effect.oid, effect.kind.value)
             answer = Answer(False, f"{effect.kind.value}: the driver failed: {error}", certain=False)
-        if effect.kind is EffectKind.VMM_CLEANUP and not answer.ok:
+        if _is_repeated(effect.kind, answer):
             await asyncio.sleep(self._again_after_s)
         self._tasks.pop(effect.oid, None)
         self._report(Answered(effect.oid, answer))
@@ -133,6 +133,13 @@ class Dispatcher:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=limit_s)
+
+
+def _is_repeated(kind: EffectKind, answer: Answer) -> bool:
+    """The engine orders it once more, until it is certain."""
+    if kind is EffectKind.VMM_CLEANUP:
+        return not answer.ok
+    return kind is EffectKind.VMM_MIGRATE and not (answer.ok or answer.certain)
 
 
 def chooser(by_kind: Mapping[EffectKind, Driver], vmm: Mapping[str, Driver], default_vmm: Driver) -> DriverOf:

@@ -130,7 +130,7 @@ class HostWatch:
         self._senses.detector.heartbeat_read(host_id, await self._heartbeats.observe(host_id))
 
     async def still_beats(self, host_id: int) -> str:
-        """What speaks against the host being off: a heartbeat that was seen to move is looked at once more."""
+        """What speaks against the host being off: a heartbeat that moves; one that stood still is not read again."""
         watch = self._senses.detector.watches.get(host_id)
         if watch is None or watch.heartbeat == "stalled":
             return ""

@@ -89,9 +89,9 @@ class Watch:
         engine.senses.detector.heartbeat_read(hid, judgement)
 
     def contradiction(self, engine: Engine, hid: int) -> Script:
-        """What speaks against the host being off: a heartbeat that was seen to move is looked at once more."""
+        """What speaks against the host being off: a heartbeat that moves; one that stood still is not read again."""
         watch = engine.senses.detector.watches.get(hid)
-        if watch is None or watch.heartbeat != "advancing":
+        if watch is None or watch.heartbeat == "stalled":
             return ""
         yield from self.read_heartbeat(engine, hid)
         moves = watch.heartbeat == "advancing"

@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.engine import commands as c
 from holdfast.engine.events import VmSeen
+from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind, HistoryAction
 from holdfast.model.errors import ActionError, AllocateError, HoldfastError, NoSuchObject, TemplateError
 from holdfast.model.user import Actor
@@ -228,16 +229,31 @@ def test_a_vm_that_cannot_leave_runs_on_where_it_was(rig: Rig, way: str) -> None
     assert rig.host(1).vms == ()
 
 
-def test_a_live_migration_of_unknown_outcome_leaves_the_vm_unknown_until_an_agent_tells(rig: Rig) -> None:
+def test_a_live_migration_of_unknown_outcome_is_carried_on_until_it_is_certain(rig: Rig) -> None:
     vm = rig.running_vm(0)
     rig.call(c.MigrateVm(vm, 1, live=True))
-    rig.answer(EffectKind.VMM_MIGRATE, ok=False, message="timed out", certain=False)
-    assert rig.vm(vm).lcm_state is LcmState.UNKNOWN
+    first = rig.order(EffectKind.VMM_MIGRATE)
+    assert first.args["AGAIN"] == "NO"
+    rig.reply(first, Answer(False, "timed out", certain=False))
+    assert rig.vm(vm).lcm_state is LcmState.MIGRATE
     assert set(rig.vm(vm).may_run_on) == {0, 1}
-    rig.tell(VmSeen(0, vm, "POWEROFF"))
-    rig.tell(VmSeen(1, vm, "ELSEWHERE"))
+    assert rig.order(EffectKind.VMM_MIGRATE).args["AGAIN"] == "YES"
+    rig.answer(EffectKind.VMM_MIGRATE)
     assert rig.vm(vm).lcm_state is LcmState.RUNNING
     assert (rig.vm(vm).hid, rig.vm(vm).may_run_on) == (1, (1,))
+
+
+def test_a_vm_that_runs_only_where_its_record_does_not_say_is_taken_over_there(rig: Rig) -> None:
+    """An operator's word was wrong: the guest had arrived."""
+    vm = rig.running_vm(0)
+    rig.call(c.MigrateVm(vm, 1, live=True))
+    rig.call(c.RecoverVm(vm, 0))
+    assert (rig.vm(vm).lcm_state, rig.vm(vm).hid) == (LcmState.RUNNING, 0)
+    rig.tell(VmSeen(0, vm, "POWEROFF"))
+    rig.tell(VmSeen(1, vm, "ELSEWHERE"))
+    assert rig.vm(vm).lcm_state is LcmState.BOOT
+    rig.answer(EffectKind.VMM_DEPLOY)
+    assert (rig.vm(vm).lcm_state, rig.vm(vm).hid) == (LcmState.RUNNING, 1)
     assert (rig.host(0).vms, rig.host(1).vms) == ((), (vm,))
 
 

@@ -129,15 +129,25 @@ def test_only_a_certain_driver_frees_the_vm_from_its_host() -> None:
         assert decide(vm_at(position, (HERE,)), event, FACTS).vm.may_run_on == ()
 
 
-def test_a_live_migration_that_failed_without_certainty_leaves_the_vm_unknown_until_an_agent_tells() -> None:
+def test_a_live_migration_that_failed_without_certainty_is_carried_on() -> None:
     known = decide(vm_at(p.MIGRATE), E.BOOT_FAIL, FACTS).vm
     assert (known.position, known.hid, known.may_run_on) == (p.RUNNING, OLD, (OLD,))
-    vm = decide(vm_at(p.MIGRATE), E.BOOT_FAIL, WORD).vm
-    assert (vm.position, vm.hid, vm.may_run_on) == (p.UNKNOWN, OLD, (OLD, HERE))
+    again = decide(vm_at(p.MIGRATE), E.BOOT_FAIL, WORD)
+    assert (again.vm.position, again.vm.hid, again.vm.may_run_on) == (p.MIGRATE, HERE, (OLD, HERE))
+    assert again.effect is not None
+    assert (again.effect.kind, again.effect.hid, again.effect.args["OTHER_HID"]) == (K.VMM_MIGRATE, OLD, str(HERE))
+    assert (again.gives, again.takes) == ((), None)
+
+
+def test_a_vm_that_runs_only_where_its_record_does_not_say_is_taken_over_there() -> None:
+    vm = decide(vm_at(p.MIGRATE), E.RECOVER_FAILURE, WORD).vm
+    assert (vm.position, vm.hid, vm.may_run_on) == (p.RUNNING, OLD, (OLD, HERE))
     adopted = decide(
         replace(vm, may_run_on=(HERE,)), E.SEEN_ELSEWHERE, replace(FACTS, target=replace(TARGET, hid=HERE))
     )
-    assert (adopted.vm.position, adopted.vm.hid, adopted.vm.may_run_on) == (p.RUNNING, HERE, (HERE,))
+    assert (adopted.vm.position, adopted.vm.hid, adopted.vm.may_run_on) == (p.BOOT, HERE, (HERE,))
+    assert adopted.effect is not None
+    assert (adopted.effect.kind, adopted.effect.hid) == (K.VMM_DEPLOY, HERE)
     assert (adopted.gives, adopted.takes) == ((OLD,), HERE)
     assert refusal(vm, E.SEEN_ELSEWHERE, replace(FACTS, target=replace(TARGET, hid=HERE)))
 

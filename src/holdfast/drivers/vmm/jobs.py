@@ -141,9 +141,11 @@ class Doubts:
         """Whether something may have happened although this order was not sent now."""
         if order.effect.oid in self._begun_before or order.vm is None or order.host is None:
             return True
+        again = order.effect.args.get("AGAIN", "").upper() == "YES" or order.vm.lcm_state is LcmState.BOOT_UNKNOWN
+        if order.effect.kind is EffectKind.VMM_MIGRATE:
+            return again
         if order.effect.kind not in _STARTS:
             return False
-        again = order.effect.args.get("AGAIN", "").upper() == "YES" or order.vm.lcm_state is LcmState.BOOT_UNKNOWN
         return again or (order.host.oid, order.vm.oid) in self._unsettled
 
 

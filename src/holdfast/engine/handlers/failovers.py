@@ -45,8 +45,8 @@ def allocate(work: Work, command: c.AllocateFailover) -> int:
 
 
 def _died_again(host: Host, running: Failover) -> bool:
-    """The open failover has its proof of an earlier boot; the host came back since, and is lost once more."""
-    return running.proof_id >= 0 and host.error_since > 0 and host.lost_boot_id != running.boot_id
+    """The open failover has its proof of an earlier boot; the host came back since, and was lost once more."""
+    return running.proof_id >= 0 and bool(host.lost_boot_id) and host.lost_boot_id != running.boot_id
 
 
 def _new(work: Work, command: c.AllocateFailover, host: Host) -> Failover:

@@ -69,9 +69,7 @@ def _send(work: Work, vm: Vm, event: VmEvent, hid: int, ds_id: int, enforce: boo
     if enforce and (host.free_cpu < vm.cpu_percent or host.free_mem < vm.memory_kb):
         raise ActionError(f"Not enough capacity on host {host.oid} ({host.name}) for VM {vm.oid}.", vm.oid)
     system = system_datastore(work, vm, ds_id)
-    left = work.find(Host, vm.hid)
-    proof_id = left.proof_id if left is not None else -1
-    facts = facts_of(work, vm, target=target_on(host, system.oid, system.tm_mad), proof_id=proof_id)
+    facts = facts_of(work, vm, target=target_on(host, system.oid, system.tm_mad))
     return happen(work, vm, event, facts).oid
 
 

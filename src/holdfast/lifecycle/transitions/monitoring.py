@@ -37,12 +37,12 @@ SIGHTINGS = rows(
     Row(
         (p.RUNNING, p.UNKNOWN, p.POWEROFF),
         E.SEEN_ELSEWHERE,
-        p.RUNNING,
+        p.BOOT,
         (
             *(C.RUN_ENDS_IF_OPEN, C.CLOSE_RECORD, C.GIVE_CAPACITY, C.OPEN_RECORD, C.TAKE_CAPACITY),
-            *(C.RUN_STARTS, C.BOOTED, C.DROP_RESCHED),
+            *(C.RUN_STARTS, C.MAY_RUN_HERE, C.DROP_RESCHED),
         ),
-        None,
+        K.VMM_DEPLOY,
         Guard.ONLY_THERE,
     ),
     Row((p.RUNNING,), E.HOST_ERROR, p.UNKNOWN, (C.DROP_RESCHED,)),

@@ -167,7 +167,7 @@ LEGS = rows(
 
 LIVE_FAILURE = rows(
     Row((MIGRATE,), E.BOOT_FAIL, RUNNING, (C.STOPPED_AT_DESTINATION, *_STAYED), None, Guard.CERTAIN),
-    Row((MIGRATE,), E.BOOT_FAIL, UNKNOWN, _STAYED),
+    Row((MIGRATE,), E.BOOT_FAIL, MIGRATE, (), EffectKind.VMM_MIGRATE, at=At.PREVIOUS),
 )
-"""When nobody knows on which side the VM is, it is UNKNOWN until the agents tell."""
+"""When nobody knows on which side the VM is, the driver looks again and carries on, until it is certain."""
 LIVE_FAILURE_BY_WORD = rows(Row((MIGRATE,), E.RECOVER_FAILURE, RUNNING, _STAYED))

@@ -224,7 +224,18 @@ BESIDES: Table = {
         Instead(variants=("domain elsewhere",), refused=UNPROVEN),
     ),
     **entries(
-        ("deploy_failure in MIGRATE",), (WHOLE,), Instead({"to_lcm_state": "UNKNOWN"}, circumstances={"certain": False})
+        ("deploy_failure in MIGRATE",),
+        (WHOLE,),
+        Instead(
+            {
+                "to_lcm_state": "MIGRATE",
+                "driver_action": "VMM:migrate",
+                "driver_host": "previous->current",
+                "history_effect": "",
+                "capacity_effect": "",
+            },
+            circumstances={"certain": False},
+        ),
     ),
     **entries(
         keys("terminate or terminate-hard", "PENDING HOLD"),
