@@ -22,7 +22,7 @@ _PLACED = (
     *(p.PROLOG, p.PROLOG_RESUME, p.PROLOG_UNDEPLOY, p.PROLOG_MIGRATE),
     *(p.PROLOG_MIGRATE_UNKNOWN, p.PROLOG_MIGRATE_POWEROFF, p.PROLOG_MIGRATE_SUSPEND),
 )
-_MOVED_ON = (*p.BOOT_FAILURES, p.PROLOG_MIGRATE_UNKNOWN_FAILURE)
+_MOVED_ON = (*p.BOOT_FAILURES, p.PROLOG_MIGRATE_UNKNOWN_FAILURE, p.UNKNOWN)
 """A start that failed for certain is tried on another host from here."""
 _OFF = (p.POWEROFF, p.SUSPENDED)
 
@@ -113,7 +113,7 @@ def _active(work: Work, row: Row, vm: Vm) -> Row:
         return replace(row, state=RowState.SKIPPED, reason="is being removed, as its user wanted")
     if vm.position in PARKING:
         return replace(row, state=RowState.SKIPPED, reason="goes to the front-end, as its user wanted")
-    if vm.position in p.FAILURES:
+    if vm.position in p.FAILURES or (vm.position == p.UNKNOWN and row.state is RowState.STARTING):
         reason = vm.user_template.get("ERROR") or f"{vm.lcm_state.name} on host {vm.hid}"
         tried = tuple(dict.fromkeys((*row.tried, vm.hid)))
         return replace(row, state=RowState.FAILED, attempts=row.attempts + 1, tried=tried, reason=reason)

@@ -15,7 +15,7 @@ from holdfast.engine.work import Work
 from holdfast.failover import machine
 from holdfast.failover.placement import Request, place
 from holdfast.lifecycle import VmEvent
-from holdfast.lifecycle.positions import PROLOG_MIGRATE_SUSPEND_FAILURE, RUNNING, SUSPENDED
+from holdfast.lifecycle.positions import PROLOG_MIGRATE_SUSPEND_FAILURE, RUNNING, SUSPENDED, UNKNOWN
 from holdfast.lifecycle.transitions.moves import RESCHEDULED
 from holdfast.model.enums import DatastoreState, DatastoreType, RowState
 from holdfast.model.errors import ActionError
@@ -45,6 +45,8 @@ def schedule(work: Work, vm_ids: Iterable[int]) -> None:
     for vm in ready:
         if vm.oid in placement.chosen:
             _start(work, vm, placement.chosen[vm.oid])
+        elif _may_start_at_home(work, vm):
+            _start_at_home(work, vm)
         else:
             refuse(work, vm, placement.refused[vm.oid])
 
@@ -55,6 +57,20 @@ def _request(work: Work, vm: Vm) -> Request:
     if found is not None:
         excluded.update(found[1].tried)
     return Request(vm.oid, vm.cpu_percent, vm.memory_kb, frozenset(excluded), priority=1 if found else 0)
+
+
+def _may_start_at_home(work: Work, vm: Vm) -> bool:
+    """A VM that died with its host may start there again, when the host is back and nothing is left of the VM."""
+    found, home = rows.failover_of(work, vm.oid), work.find(Host, vm.hid)
+    dead = found is not None and vm.position == UNKNOWN and not vm.may_run_on and vm.hid not in found[1].tried
+    return dead and home is not None and home.usable
+
+
+def _start_at_home(work: Work, vm: Vm) -> None:
+    """Its capacity is still held there."""
+    vm = with_message(work, vm, "SCHED_MESSAGE", "")
+    vm = happen(work, vm, VmEvent.UNRESCHED, facts_of(work, vm))
+    happen(work, vm, VmEvent.RESUME, facts_of(work, vm))
 
 
 def _held_back(work: Work, vm: Vm) -> bool:

@@ -95,7 +95,7 @@ class LiveSenses:
             return list(self._degradation(host.oid, self._rivalry(host.oid, now)))
         events: list[Event] = []
         if self._is_news(host, report):
-            if host.boot_id and host.boot_id != report.boot_id and not host.error_since:
+            if host.boot_id and host.boot_id != report.boot_id and not host.error_since and self._had_vms(host):
                 events.append(self._rebooted(host, report, now))
             events.append(HostAlive(host.oid, report.boot_id, report.vms, report.system))
         events.extend(self._degradation(host.oid, self._complaint(report)))
@@ -127,6 +127,9 @@ class LiveSenses:
             return True
         system = report.system
         return system is not None and any(system.get(key, "") != host.template.get(key) for key in _CAPACITY)
+
+    def _had_vms(self, host: Host) -> bool:
+        return bool(host.vms or self._may_run.get(host.oid))
 
     def _rebooted(self, host: Host, report: BeaconReport, now: float) -> HostSilent:
         """A host that reboots faster than silence is noticed has lost its VMs all the same."""

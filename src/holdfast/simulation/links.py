@@ -36,6 +36,8 @@ class Reply:
     fate: Fate
     text: str = ""
     life: Life | None = None
+    busy: bool = False
+    """Libvirt is at work on it."""
 
     @property
     def is_done(self) -> bool:
@@ -53,6 +55,8 @@ class Line:
     def __init__(self, world: World, machine: Machine) -> None:
         self.machine = machine
         self.connected = False
+        self.breaks = 0
+        """How often the connection was lost."""
         self._world = world
         self._kernel = world.kernel
         self._waiting: dict[Promise, None] = {}
@@ -85,6 +89,7 @@ class Line:
     def reset(self) -> None:
         """The connection is gone: nobody will learn what came of the calls under way."""
         self.connected = False
+        self.breaks += 1
         waiting, self._waiting = self._waiting, {}
         for promise in waiting:
             promise.keep(Reply(Fate.UNKNOWN, "the connection was lost"))
@@ -92,6 +97,11 @@ class Line:
         machine = self.machine
         if machine.reachable and machine.libvirtd:
             self._kernel.after(0.3, self._come, self._turn)
+
+    def lifeline(self) -> Callable[[], bool]:
+        """Tells whether the connection is still the one that it is now."""
+        breaks = self.breaks
+        return lambda: self.connected and self.breaks == breaks
 
     def call(self, vm_id: int, work: Work, limit_s: float) -> Call:
         """Has libvirtd do the work on a VM's domain, and waits for its answer for as long as the limit says."""
@@ -131,7 +141,8 @@ class Line:
             yield 0.5
         yield LATENCY_S
         domain = machine.domains.get(vm_id)
-        reply.keep(Reply(Fate.DONE, done.result.value, domain.life if domain is not None else None))
+        seen = (domain.life, domain.busy) if domain is not None else (None, False)
+        reply.keep(Reply(Fate.DONE, done.result.value, *seen))
 
 
 class Lines:

@@ -47,6 +47,10 @@ class Domain:
     """Its guest takes no notice of the power button."""
     abort: bool = False
     """Somebody wants its migration or saving to end."""
+    busy: bool = False
+    """Libvirt is at work on it: migrating, saving, restoring."""
+    memory: int = 0
+    """Which memory it has (:class:`.world.Memories`)."""
 
 
 DomainChanged = Callable[[Domain, "End | None"], None]
@@ -176,10 +180,11 @@ class Machine:
             return
         self.libvirtd = True
         for domain in list(self.domains.values()):
-            if domain.life is Life.STARTING:
+            if domain.life is Life.STARTING or (domain.life is Life.INCOMING and domain.busy):
                 self.drop(domain.vm_id, End.CRASHED)
             elif domain.life is Life.SAVING:
                 self.put(domain.vm_id, Life.RUNNING)
+            domain.busy = False
         self.notify()
 
     def _abandon(self) -> None:

@@ -8,13 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dataclasses import dataclass
+
 from holdfast.simulation.bmc import Bmc
 from holdfast.simulation.chance import Chance
 from holdfast.simulation.kernel import Kernel, Promise
 from holdfast.simulation.machine import Domain, End, Life, Machine
 from holdfast.simulation.story import Story
 
+SKEW_S = 60.0
+"""By how much the clock of the storage may differ from the controller's (as ``drivers/vmm/checkpoint.py``)."""
 Watcher = Callable[[Domain, End | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A guest's memory in a file, and when that was written."""
+
+    memory: int
+    at: float
+
+
+class Memories:
+    """Which memory of a guest fits its disks: the one that ran last.
+
+    A guest that begins, or goes on where another copy of it might go on as well, has another memory from then on; a
+    copy of an older one must never run again, for the disks have changed since.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[int, int] = {}
+
+    def of(self, vm_id: int) -> int:
+        """The memory that may run."""
+        return self._newest.get(vm_id, 0)
+
+    def runs(self, domain: Domain) -> bool:
+        """The domain begins to run; whether it may, with the memory that it has."""
+        fits = domain.memory == self.of(domain.vm_id)
+        self.renew(domain)
+        return fits
+
+    def renew(self, domain: Domain) -> None:
+        """It runs, and all copies of its memory are old."""
+        domain.memory = self._newest[domain.vm_id] = self.of(domain.vm_id) + 1
 
 
 class Storage:
@@ -26,14 +63,42 @@ class Storage:
         self.controller_path = True
         self.files: set[int] = set()
         """VMs that have their disks."""
-        self.checkpoints: set[int] = set()
-        """VMs whose memory was saved completely."""
+        self.drafts: dict[int, Saved] = {}
+        """What hypervisors have written."""
+        self.checkpoints: dict[int, Saved] = {}
+        """What the controller has seen to be complete."""
+        self.used: set[int] = set()
+        """VMs that have run from their checkpoint since it was made."""
         self._changed = Promise()
 
     @property
     def answers_controller(self) -> bool:
         """The controller's own reads and writes get through."""
         return self.controller_path and not self.stalled
+
+    def complete(self, vm_id: int, since: float, now: float) -> bool:
+        """The domain is gone: whether its memory was saved in this stay on its host."""
+        draft = self.drafts.get(vm_id)
+        if draft is not None and draft.at >= since - SKEW_S:
+            self.checkpoints[vm_id] = Saved(self.drafts.pop(vm_id).memory, now)
+        saved = self.checkpoints.get(vm_id)
+        return saved is not None and saved.at >= since
+
+    def use(self, vm_id: int) -> None:
+        """The restored guest is about to run."""
+        if self.checkpoints.pop(vm_id, None) is not None:
+            self.used.add(vm_id)
+
+    def discard(self, vm_id: int) -> None:
+        """No memory of the guest is kept."""
+        self.drafts.pop(vm_id, None)
+        self.checkpoints.pop(vm_id, None)
+        self.used.discard(vm_id)
+
+    def remove(self, vm_id: int) -> None:
+        """All files of the VM go."""
+        self.files.discard(vm_id)
+        self.discard(vm_id)
 
     def change(self) -> Promise:
         """Kept when the storage changes next."""
@@ -53,6 +118,7 @@ class World:
         self.chance = chance
         self.story = story
         self.storage = Storage()
+        self.memories = Memories()
         self.watchers: list[Watcher] = []
         self.machines = {hid: Machine(kernel, hid, f"host{hid}", self._changed) for hid in range(hosts)}
         self.bmcs = {hid: Bmc(machine, self.storage) for hid, machine in self.machines.items()}

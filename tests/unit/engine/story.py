@@ -107,7 +107,7 @@ class Story:
     def finish(self) -> None:
         """All drivers carry out what they can and say so, until nothing is left to do.
 
-        A clean-up on a host that cannot be reached goes on for as long as that is so.
+        A clean-up or a live migration with a host that cannot be reached goes on for as long as that is so.
         """
         rig = self.world.rig
         for _ in range(200):
@@ -121,7 +121,8 @@ class Story:
         raise AssertionError(f"the drivers never come to rest: {[(o.kind.value, o.subject) for o in rig.orders]}")
 
     def _must_wait(self, order: Effect) -> bool:
-        return order.kind is EffectKind.VMM_CLEANUP and not self.world.reaches_all(order)
+        repeated = order.kind in (EffectKind.VMM_CLEANUP, EffectKind.VMM_MIGRATE)
+        return repeated and not self.world.reaches_all(order)
 
     def pick_vm(self, pick: int) -> int:
         """One of the VMs."""

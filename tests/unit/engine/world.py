@@ -150,6 +150,8 @@ class World:
             return Answer(True)
         if sure and wish == "fail" and at_source and not at_destination:
             return Answer(False, "refused by libvirt")
+        if sure and not at_source and not at_destination:
+            return Answer(False, "neither here nor there")
         return Answer(False, "timed out", certain=False)
 
     def is_true(self, vm_id: int, operation: int) -> bool:

@@ -50,8 +50,7 @@ def _perform(job: Job, kind: EffectKind, touched: Touched) -> None:
     if kind is EffectKind.TM_PROLOG:
         storage.files.add(job.vm_id)
     elif kind in REMOVING:
-        storage.files.discard(job.vm_id)
-        storage.checkpoints.discard(job.vm_id)
+        storage.remove(job.vm_id)
 
 
 def probe_transfer(job: Job) -> Script:
