@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from holdfast.cli.errors import FAILURE, ApiError, UsageError
 from holdfast.cli.grammar import Call
-from holdfast.cli.lookup import find_ids
+from holdfast.cli.lookup import find_id, find_ids, is_range
 from holdfast.cli.template_input import changed_template
 
 
@@ -34,10 +34,10 @@ def for_one(call: Call, kind: str, doing: str, action: Callable[[int], object]) 
 
 def _one_id(call: Call, kind: str) -> int:
     named = call.arguments[0]
-    found = find_ids(call.client, kind, named, separator=None)
-    if len(found) > 1:
-        raise UsageError(f"{call.command.name} takes one {kind}, {named} names {len(found)}.")
-    return found[0]
+    if is_range(named):
+        count = len(find_ids(call.client, kind, named))
+        raise UsageError(f"{call.command.name} takes one {kind}, {named} names {count}.")
+    return find_id(call.client, kind, named)
 
 
 def update(call: Call, kind: str, method: str, part: str = "TEMPLATE") -> int:

@@ -32,6 +32,11 @@ def is_id(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
+def is_range(text: str) -> bool:
+    """Whether ``text`` is a range of ids, ``5..7``."""
+    return _RANGE.fullmatch(text) is not None
+
+
 def find_id(client: Client, kind: str, text: str) -> int:
     """The id of the object called ``text``, which may be the id itself."""
     return find_ids(client, kind, text, separator=None)[0]

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from holdfast.engine import cloning, failover_work
 from holdfast.engine.image_work import drop_from_datastore
-from holdfast.engine.vm_work import STARTS, facts_of, happen_if_possible, with_message
+from holdfast.engine.vm_work import STARTS, facts_of, happen_if_possible, lost_with_its_host, with_message
 from holdfast.engine.work import Work
-from holdfast.lifecycle.events import ANSWERS, VmEvent
+from holdfast.lifecycle.events import ANSWERS
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind, EffectState
+from holdfast.model.errors import ActionError
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm import Vm
-from holdfast.model.vm_states import LcmState
 
 _FENCE = (EffectKind.FENCE_OFF, EffectKind.FENCE_STATUS)
 _IMAGE = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
@@ -66,11 +66,13 @@ def _vm(work: Work, effect: Effect, answer: Answer) -> None:
         values=answer.values,
         deploy_id=answer.values.get("DEPLOY_ID", ""),
     )
-    after = happen_if_possible(work, vm, succeeded if answer.ok else failed, facts)
-    if after.lcm_state is LcmState.RUNNING:
-        facts = facts_of(work, after)
-        if facts.host_lost:
-            happen_if_possible(work, after, VmEvent.HOST_ERROR, facts)
+    try:
+        after = happen_if_possible(work, vm, succeeded if answer.ok else failed, facts)
+    except ActionError as refusal:
+        # the next step is not possible now: the step has failed, whatever its driver says
+        vm = with_message(work, vm, "ERROR", refusal.message)
+        after = happen_if_possible(work, vm, failed, replace(facts, certain=False))
+    lost_with_its_host(work, after)
 
 
 def _hosts_of(effect: Effect) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from holdfast.engine import rows
 from holdfast.engine.scheduling import schedule, waits
-from holdfast.engine.vm_work import facts_of, happen_if_possible
+from holdfast.engine.vm_work import facts_of, happen_if_possible, with_message
 from holdfast.engine.work import Work
 from holdfast.failover import machine, proofs
 from holdfast.failover.selection import AT_REST, row_for
@@ -270,7 +270,10 @@ def _release(work: Work, failover: Failover, vm: Vm) -> None:
     after = vm
     if failover.host_id in holders(vm) or vm.position in CLEANUPS:
         facts = facts_of(work, vm, dead_hid=failover.host_id, proof_id=failover.proof_id)
-        after = happen_if_possible(work, vm, VmEvent.HOST_DEAD, facts)
+        try:
+            after = happen_if_possible(work, vm, VmEvent.HOST_DEAD, facts)
+        except ActionError as refusal:  # one VM in an odd state must not hold up the others
+            after = with_message(work, vm, "ERROR", refusal.message)
     if failover.host_id in after.may_run_on:
         left = tuple(hid for hid in after.may_run_on if hid != failover.host_id)
         after = replace(after, may_run_on=left, proof_id=failover.proof_id)

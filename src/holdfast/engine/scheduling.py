@@ -68,9 +68,12 @@ def _may_start_at_home(work: Work, vm: Vm) -> bool:
 
 def _start_at_home(work: Work, vm: Vm) -> None:
     """Its capacity is still held there."""
-    vm = with_message(work, vm, "SCHED_MESSAGE", "")
-    vm = happen(work, vm, VmEvent.UNRESCHED, facts_of(work, vm))
-    happen(work, vm, VmEvent.RESUME, facts_of(work, vm))
+    try:
+        happen(work, replace(vm, resched=False), VmEvent.RESUME, facts_of(work, vm))
+    except ActionError as error:
+        refuse(work, vm, error.message)
+    else:
+        with_message(work, work.get(Vm, vm.oid), "SCHED_MESSAGE", "")
 
 
 def _held_back(work: Work, vm: Vm) -> bool:
@@ -87,11 +90,12 @@ def _start(work: Work, vm: Vm, hid: int) -> None:
     host = work.get(Host, hid)
     try:
         system = system_datastore(work, vm)
-        vm = with_message(work, vm, "SCHED_MESSAGE", "")
         target = target_on(host, system.oid, system.tm_mad)
         happen(work, vm, _way(work, vm), facts_of(work, vm, target=target))
     except ActionError as error:
         refuse(work, vm, error.message)
+    else:
+        with_message(work, work.get(Vm, vm.oid), "SCHED_MESSAGE", "")
 
 
 def _way(work: Work, vm: Vm) -> VmEvent:

@@ -45,7 +45,10 @@ class LiveSenses:
     def __init__(self, state: State, patience: Patience) -> None:
         self.state = state
         self.detector = Detector(patience)
-        self._missing: dict[int, int] = {}
+        self._missing: dict[int, dict[int, int]] = {}
+        """Beacons in a row without a VM, by VM and host."""
+        self._failed: set[tuple[int, int]] = set()
+        """Host and VM of domains that their hypervisor calls failed: their processes are there all the same."""
         self._claims: dict[int, tuple[str, float]] = {}
         self._rivals: dict[int, float] = {}
         self._strange: dict[tuple[int, int], int] = {}
@@ -101,6 +104,13 @@ class LiveSenses:
         events.extend(self._degradation(host.oid, self._complaint(report)))
         events.extend(self._compare(host, report.vms, report.hypervisor != "down"))
         return events
+
+    def domain_reported(self, host_id: int, vm_id: int, what: str) -> None:
+        """A hypervisor says what became of a domain: one that failed is there, but does not run."""
+        if what == "FAILURE":
+            self._failed.add((host_id, vm_id))
+        else:
+            self._failed.discard((host_id, vm_id))
 
     def rival(self, host_id: int, now: float) -> None:
         """An agent with an earlier boot id speaks on: two machines claim to be this host."""
@@ -160,7 +170,7 @@ class LiveSenses:
                 continue
             if vm_id in present:
                 if vm_id in missing:
-                    del missing[vm_id]
+                    missing[vm_id].pop(host.oid, None)
                 if vm.lcm_state is not LcmState.RUNNING and self._is_news_of(vm, host):
                     events.append(VmSeen(host.oid, vm_id, "RUNNING"))
             elif self._is_missed(vm):
@@ -175,16 +185,19 @@ class LiveSenses:
         events.extend(VmSeen(host.oid, vm_id, "ELSEWHERE") for vm_id in unlisted if self._is_adopted(host, vm_id))
         return events
 
-    @staticmethod
-    def _is_news_of(vm: Vm, host: Host) -> bool:
+    def _is_news_of(self, vm: Vm, host: Host) -> bool:
         """A domain that was paused is there all the same: that it is seen does not mean that it runs again."""
+        if (host.oid, vm.oid) in self._failed:
+            return False
         paused = vm.position == SUSPENDED and vm.current is not None and vm.current.action is HistoryAction.MONITOR
         return vm.position in _TO_RUNNING and not (paused and host.oid in vm.may_run_on)
 
     def _is_adopted(self, host: Host, vm_id: int) -> bool:
         """It runs here and can run nowhere else, although its record names another host."""
         vm = self.state.vms.get(vm_id)
-        return vm is not None and vm.effect_id < 0 and vm.may_run_on == (host.oid,) and vm.position in _ADOPTED
+        if vm is None or vm.effect_id >= 0 or vm.may_run_on != (host.oid,) or vm.position not in _ADOPTED:
+            return False
+        return vm.position != POWEROFF or (vm.current is not None and vm.current.action is HistoryAction.MONITOR)
 
     def _is_absent(self, host: Host, vm_id: int) -> bool:
         """A doubt ends when the agent denies the domain for long enough, and no driver is at work on it."""
@@ -192,15 +205,25 @@ class LiveSenses:
         if vm is None or (vm.effect_id >= 0 and vm.position not in STOPPING):
             self._missing.pop(vm_id, None)
             return False
-        if vm.hid == host.oid and vm.position in _MISSED:
+        if vm.hid == host.oid and vm.position in _MISSED and not self._is_about_to_move(vm):
             return False
-        self._missing[vm_id] = self._missing.get(vm_id, 0) + 1
-        return self._missing[vm_id] >= MISSING_BEACONS_DOUBT
+        return self._missed_again(vm_id, host.oid) >= MISSING_BEACONS_DOUBT
+
+    def _missed_again(self, vm_id: int, host_id: int) -> int:
+        """How many beacons of this host in a row have not had the VM."""
+        counts = self._missing.setdefault(vm_id, {})
+        counts[host_id] = counts.get(host_id, 0) + 1
+        return counts[host_id]
+
+    @staticmethod
+    def _is_about_to_move(vm: Vm) -> bool:
+        """Where it was is not asked any more, only whether anything is left of it there."""
+        return vm.lcm_state is LcmState.UNKNOWN and vm.resched
 
     def _is_strange(self, host: Host, vm_id: int) -> bool:
         """A domain of a VM that should be elsewhere, or nowhere."""
         vm = self.state.vms.get(vm_id)
-        if vm is None or vm.state is VmState.DONE or vm.hid == host.oid:
+        if vm is None or vm.state is VmState.DONE or vm_id in host.vms:
             return False
         at = (host.oid, vm_id)
         self._strange[at] = self._strange.get(at, 0) + 1
@@ -212,11 +235,11 @@ class LiveSenses:
     def _is_missed(self, vm: Vm) -> bool:
         if vm.position not in _MISSED or (vm.position == SUSPENDED and vm.hid not in vm.may_run_on):
             return False
-        if vm.lcm_state is LcmState.UNKNOWN and vm.resched:
-            return False  # it is about to move: where it was is not asked any more
-        count = self._missing.get(vm.oid, 0) + 1
-        self._missing[vm.oid] = count
-        return count >= (MISSING_BEACONS_UNKNOWN if vm.lcm_state is LcmState.UNKNOWN else MISSING_BEACONS)
+        if self._is_about_to_move(vm):
+            return False
+        return self._missed_again(vm.oid, vm.hid) >= (
+            MISSING_BEACONS_UNKNOWN if vm.lcm_state is LcmState.UNKNOWN else MISSING_BEACONS
+        )
 
     def look(self, now: float) -> tuple[list[Event], list[int]]:
         """Who is overdue: events for the engine, and hosts to investigate."""

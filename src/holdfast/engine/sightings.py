@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from holdfast.engine import failover_work, rows
 from holdfast.engine.events import HostAlive, HostDegraded, HostSilent, VmSeen
-from holdfast.engine.vm_work import facts_of, happen_if_possible, target_on, with_message
+from holdfast.engine.vm_work import facts_of, happen, happen_if_possible, target_on, with_message
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
-from holdfast.lifecycle.positions import SHUTDOWNS, STOPPING
+from holdfast.lifecycle.positions import SHUTDOWNS, STOPPING, SUSPENDED
 from holdfast.model.effect import Effect
 from holdfast.model.enums import HostState
 from holdfast.model.failover import Failover, Proof
@@ -98,8 +98,12 @@ def _forget_old_boot(work: Work, host: Host, event: HostAlive) -> None:
         if vm.oid in reported or _is_ordered(work, vm):
             continue
         vm = happen_if_possible(work, vm, VmEvent.HOST_ERROR, facts_of(work, vm))
+        if vm.position == SUSPENDED and vm.hid == host.oid:
+            vm = happen(work, vm, VmEvent.SEEN_POWEROFF, facts_of(work, vm))
         if host.oid in vm.may_run_on:
-            work.draft.put(replace(vm, may_run_on=tuple(hid for hid in vm.may_run_on if hid != host.oid)))
+            vm = replace(vm, may_run_on=tuple(hid for hid in vm.may_run_on if hid != host.oid))
+            work.draft.put(vm)
+            rows.try_again(work, vm)
 
 
 def _is_ordered(work: Work, vm: Vm) -> bool:

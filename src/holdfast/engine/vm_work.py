@@ -44,6 +44,14 @@ def happen_if_possible(work: Work, vm: Vm, event: VmEvent, facts: Facts) -> Vm:
     return happen(work, vm, event, facts)
 
 
+def lost_with_its_host(work: Work, vm: Vm) -> Vm:
+    """A VM that is RUNNING again, on a host that was lost meanwhile, is UNKNOWN like all others there."""
+    if vm.lcm_state is not LcmState.RUNNING:
+        return vm
+    facts = facts_of(work, vm)
+    return happen_if_possible(work, vm, VmEvent.HOST_ERROR, facts) if facts.host_lost else vm
+
+
 def _carry_out(work: Work, vm: Vm, decision: Decision, facts: Facts) -> Vm:
     after = decision.vm
     if decision.cancels:
@@ -71,7 +79,7 @@ def _order(work: Work, before: Vm, vm: Vm, request: EffectRequest) -> Vm:
         vm.oid,
         request.hid,
         {**request.args, "AGAIN": "YES" if _goes_to(request) in before.may_run_on else "NO"},
-        record.proof_id if record else -1,
+        vm.proof_id if vm.proof_id >= 0 or record is None else record.proof_id,
         request.limit_s if request.kind not in work.settings.deadlines_s else None,
     )
     return replace(vm, effect_id=effect.oid) if request.awaited else vm

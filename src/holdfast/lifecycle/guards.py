@@ -94,10 +94,6 @@ def _host_in_touch(vm: Vm, facts: Facts) -> str | None:
     )
 
 
-def _stopped_for_certain(vm: Vm, facts: Facts) -> str | None:
-    return None if facts.certain or not vm.may_run_on else "It is not certain that the domain is gone."
-
-
 def _shutting_softly(vm: Vm, facts: Facts) -> str | None:
     return "The domain is being destroyed." if vm.shutdown_hard else None
 
@@ -125,13 +121,46 @@ def _without_checkpoint_destination_lost(vm: Vm, facts: Facts) -> str | None:
     return _without_checkpoint(vm, facts) or _destination_lost(vm, facts)
 
 
-def _source_died(vm: Vm, facts: Facts) -> str | None:
+def _source_died_in_doubt(vm: Vm, facts: Facts) -> str | None:
     leaves = facts.dead_hid == vm.previous_hid and facts.dead_hid != vm.hid
     return None if leaves else "Another host died than the one the VM was leaving."
 
 
+def _no_third(vm: Vm, facts: Facts) -> str | None:
+    """Both hosts of a move are accounted for: one is dead, the VM starts at the other."""
+    third = [hid for hid in vm.may_run_on if hid not in (vm.hid, vm.previous_hid)]
+    return f"A domain may be left on host {', '.join(map(str, third))}." if third else None
+
+
+def _source_died(vm: Vm, facts: Facts) -> str | None:
+    return _source_died_in_doubt(vm, facts) or _no_third(vm, facts)
+
+
 def _destination_died(vm: Vm, facts: Facts) -> str | None:
-    return None if facts.dead_hid == vm.hid else "Another host died than the one the VM was going to."
+    if facts.dead_hid != vm.hid:
+        return "Another host died than the one the VM was going to."
+    return _no_third(vm, facts)
+
+
+def _datastore_changes(vm: Vm, facts: Facts) -> str | None:
+    stays = vm.current is None or vm.previous is None or vm.current.ds_id == vm.previous.ds_id
+    return "The VM's files are where its record says." if stays else None
+
+
+def _restore_in_doubt(vm: Vm, facts: Facts) -> str | None:
+    doubt = vm.hid in vm.may_run_on and _found_paused(vm, facts) is not None
+    return None if doubt else "No restore of the VM is in doubt."
+
+
+def _taken_for_off(vm: Vm, facts: Facts) -> str | None:
+    by_monitoring = vm.current is not None and vm.current.action is HistoryAction.MONITOR
+    return _only_there(vm, facts) if by_monitoring else "Its user has switched the VM off."
+
+
+def _left_nowhere(vm: Vm, facts: Facts) -> str | None:
+    stopped = (facts.order_hids or (vm.hid,)) if facts.certain else ()
+    left = [hid for hid in vm.may_run_on if hid not in stopped]
+    return f"A domain of VM {vm.oid} may be left on host {', '.join(map(str, left))}." if left else None
 
 
 def _both_died(vm: Vm, facts: Facts) -> str | None:
@@ -172,6 +201,11 @@ CHECKS: dict[Guard, Callable[[Vm, Facts], str | None]] = {
     Guard.MOVABLE_STOPPED: _movable_stopped,
     Guard.MOVABLE_UNDEPLOYED: _movable_undeployed,
     Guard.ONLY_HERE: _only_here,
+    Guard.LEFT_NOWHERE: _left_nowhere,
+    Guard.SOURCE_DIED_IN_DOUBT: _source_died_in_doubt,
+    Guard.DATASTORE_CHANGES: _datastore_changes,
+    Guard.RESTORE_IN_DOUBT: _restore_in_doubt,
+    Guard.TAKEN_FOR_OFF: _taken_for_off,
     Guard.BOTH_DIED: _both_died,
     Guard.DIED_LAST: _died_last,
     Guard.ON_FRONTEND: _on_frontend,
@@ -180,7 +214,6 @@ CHECKS: dict[Guard, Callable[[Vm, Facts], str | None]] = {
     Guard.STARTABLE_HERE: _startable_here,
     Guard.NOWHERE: _nowhere,
     Guard.HOST_IN_TOUCH: _host_in_touch,
-    Guard.STOPPED_FOR_CERTAIN: _stopped_for_certain,
     Guard.CERTAIN: _certain,
     Guard.SHUTTING_SOFTLY: _shutting_softly,
     Guard.BY_POWEROFF: _moves_by(HistoryAction.POFF_MIGRATE),

@@ -23,8 +23,8 @@ class Guard(Enum):
     """No host may run the VM."""
     HOST_IN_TOUCH = auto()
     """The VM's host is not lost, so that a driver can reach it."""
-    STOPPED_FOR_CERTAIN = auto()
-    """The driver is certain that its order took effect, or no host may run the VM anyway."""
+    LEFT_NOWHERE = auto()
+    """Apart from the hosts of the order that was carried out, no host may run the VM: its files may be touched."""
     CERTAIN = auto()
     """The driver is certain of what it says."""
     SHUTTING_SOFTLY = auto()
@@ -45,6 +45,14 @@ class Guard(Enum):
     """The host proven dead is the one the VM was going to."""
     ON_FRONTEND = auto()
     """The VM's files are on the front-end."""
+    SOURCE_DIED_IN_DOUBT = auto()
+    """The same, but a third host may run the VM."""
+    DATASTORE_CHANGES = auto()
+    """The VM was going to another system datastore: its files are still on the one it came from."""
+    RESTORE_IN_DOUBT = auto()
+    """The VM may be on its host because it was being restored there; perhaps it is held and does not run yet."""
+    TAKEN_FOR_OFF = auto()
+    """The same as ONLY_THERE, and it was monitoring that took the VM for powered off."""
     BOTH_DIED = auto()
     """The VM was changing its datastore on the host that is proven dead."""
     DIED_LAST = auto()

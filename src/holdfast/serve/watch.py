@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
 from libvirt import libvirtError
@@ -23,6 +23,7 @@ from holdfast.model.errors import HoldfastError
 from holdfast.model.host import Host
 
 ASK_LIMIT_S = 1.0
+STOCK_LIMIT_S = 5.0
 LIBVIRT_DRIVERS = ("kvm", "qemu")
 SEEN = ("RUNNING", "POWEROFF", "FAILURE")
 
@@ -79,12 +80,26 @@ class HostWatch:
         self._heartbeats.forget(host_id)
 
     def _domain(self, host_id: int, vm_id: int, what: str) -> None:
+        self._senses.domain_reported(host_id, vm_id, what)
         if what in SEEN:
             self._report(VmSeen(host_id, vm_id, what))
         elif what == DomainReport.PAUSED:
-            task = asyncio.create_task(self._confirm_pause(host_id, vm_id), name=f"paused VM {vm_id} on host {host_id}")
-            self._pauses.add(task)
-            task.add_done_callback(self._pauses.discard)
+            self._begin_to(self._confirm_pause(host_id, vm_id), f"paused VM {vm_id} on host {host_id}")
+
+    def _begin_to(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._pauses.add(task)
+        task.add_done_callback(self._pauses.discard)
+
+    async def _take_stock(self, host_id: int) -> None:
+        """Events that nobody heard are made up for: domains that failed or were paused meanwhile."""
+        try:
+            reports = await self.connections.domains(host_id, STOCK_LIMIT_S)
+        except (HoldfastError, libvirtError):
+            return  # the connection is gone again; the next one takes stock
+        for vm_id, what in reports.items():
+            if what in (DomainReport.FAILURE, DomainReport.PAUSED):
+                self._domain(host_id, vm_id, what)
 
     async def _confirm_pause(self, host_id: int, vm_id: int) -> None:
         """A domain is paused for a moment by snapshots and saves; one that stays so was suspended by somebody."""
@@ -97,6 +112,8 @@ class HostWatch:
             self._report(VmSeen(host_id, vm_id, "SUSPENDED"))
 
     def _connection(self, host_id: int, up: bool, text: str) -> None:
+        if up:
+            self._begin_to(self._take_stock(host_id), f"domains of host {host_id}")
         said = "connected" if up else f"no connection: {text}"
         self._senses.detector.hypervisor_answered(host_id, False, said, self._clock())
 

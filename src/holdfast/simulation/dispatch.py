@@ -13,10 +13,11 @@ from holdfast.engine.ports import Order
 from holdfast.engine.state import State
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind
-from holdfast.simulation.drivers import fencing, moves, transfers, vmm
+from holdfast.simulation.drivers import fencing, saves, transfers, vmm
 from holdfast.simulation.drivers.hook import run_hook
 from holdfast.simulation.drivers.job import Job, Site
 from holdfast.simulation.drivers.luck import Turn
+from holdfast.simulation.drivers.moves import Moves
 from holdfast.simulation.kernel import Process, Script
 from holdfast.simulation.shell import Shell
 from holdfast.simulation.watch import Watch
@@ -31,6 +32,8 @@ OPERATIONS = (
     *(EffectKind.VMM_DISK_SNAPSHOT_CREATE, EffectKind.VMM_RESIZE, EffectKind.VMM_RESIZE_DISK),
 )
 LATE_S = 60.0
+AGAIN_AFTER_S = 5.0
+"""So long the answer is kept back of what the engine orders once more, until it is certain."""
 Do = Callable[[Job], Script]
 
 
@@ -50,12 +53,13 @@ class Dispatch:
     def started(self, engine: Engine) -> None:
         """A new controller's drivers know nothing of what the earlier ones did."""
         self._engine = engine
-        starts = vmm.Starts()
+        doubts = vmm.Doubts()
+        starts, restores, moves = vmm.Starts(doubts), saves.Restores(doubts), Moves(doubts)
         self._run = {
             EffectKind.VMM_DEPLOY: starts.deploy,
-            EffectKind.VMM_RESTORE: starts.restore,
+            EffectKind.VMM_RESTORE: restores.restore,
             EffectKind.VMM_SHUTDOWN: vmm.shutdown,
-            EffectKind.VMM_SAVE: moves.save,
+            EffectKind.VMM_SAVE: saves.save,
             EffectKind.VMM_MIGRATE: moves.migrate,
             EffectKind.HOOK: lambda job: run_hook(job, self._shell),
             **dict.fromkeys(STOPS, vmm.cancel),
@@ -64,11 +68,12 @@ class Dispatch:
             **dict.fromkeys(FENCE, self._fence),
         }
         self._probe = {
-            **dict.fromkeys((EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE), starts.probe),
+            EffectKind.VMM_DEPLOY: starts.probe,
+            EffectKind.VMM_RESTORE: restores.probe,
             **dict.fromkeys((EffectKind.VMM_SHUTDOWN, *STOPS), vmm.probe_stop),
             **dict.fromkeys(SIGNALS, vmm.probe_signal),
-            EffectKind.VMM_SAVE: moves.probe_save,
-            EffectKind.VMM_MIGRATE: moves.probe_migrate,
+            EffectKind.VMM_SAVE: saves.probe_save,
+            EffectKind.VMM_MIGRATE: moves.probe,
         }
         for kind in EffectKind:
             if kind.value.startswith("tm."):
@@ -112,6 +117,8 @@ class Dispatch:
             answer = yield from self._run.get(effect.kind, _not_offered)(job)
         if job.luck.turn is Turn.MUTE:
             return
+        if _is_repeated(effect.kind, answer):
+            yield AGAIN_AFTER_S
         self._processes.pop(effect.oid, None)
         late_s = LATE_S * job.luck.other if job.luck.turn is Turn.LATE else 0.0
         self._site.world.kernel.after(late_s, self._report, (effect, answer, self._shell.session))
@@ -131,6 +138,12 @@ class Dispatch:
         engine = self._engine
         assert engine is not None
         return fencing.fence(job, lambda hid: self._watch.contradiction(engine, hid))
+
+
+def _is_repeated(kind: EffectKind, answer: Answer) -> bool:
+    if kind is EffectKind.VMM_CLEANUP:
+        return not answer.ok
+    return kind is EffectKind.VMM_MIGRATE and not (answer.ok or answer.certain)
 
 
 def order_of(state: State, effect: Effect) -> Order:

@@ -53,7 +53,7 @@ class Libvirtd:
         """Creates the domain; one that is there and runs is left, one left over by a move or a restore made anew."""
         machine = self._machine
         known = machine.domains.get(vm_id)
-        if known is not None and known.life in (Life.INCOMING, Life.PAUSED):
+        if known is not None and known.life in (Life.INCOMING, Life.ARRIVED, Life.PAUSED):
             machine.drop(vm_id, End.ORDERED)
             known = None
         if known is not None and known.life is Life.STARTING:
@@ -102,7 +102,7 @@ class Libvirtd:
         """Lets a domain that is held, or paused, run."""
         yield 0.01
         domain = self._machine.domains.get(vm_id)
-        if domain is not None and domain.life in (Life.PAUSED, Life.INCOMING):
+        if domain is not None and domain.life in (Life.PAUSED, Life.ARRIVED):
             self._machine.put(vm_id, Life.RUNNING)
         return ""
 
@@ -216,12 +216,12 @@ class Libvirtd:
         yield 0.1
         if to.domains.get(vm_id) is incoming and led.destination() and not to.hung:
             incoming.busy, incoming.memory = False, domain.memory
+            to.put(vm_id, Life.ARRIVED)
             yield 0.1
             if led.source() and led.destination():
                 if source.domains.get(vm_id) is domain:
                     source.drop(vm_id, End.MOVED)
                 return ""
         if led.source() and source.domains.get(vm_id) is domain and domain.life is Life.PAUSED:
-            self._world.memories.renew(domain)
             source.put(vm_id, Life.RUNNING)
         return f"the destination {to.name} was lost"

@@ -61,6 +61,8 @@ class Line:
         self._kernel = world.kernel
         self._waiting: dict[Promise, None] = {}
         self._turn = 0
+        self.told_up: Callable[[int], None] = lambda hid: None
+        """Told when the connection has come up."""
         self.came = Promise()
         """Kept when the connection comes up next."""
         machine.connection_changed = self.check
@@ -79,6 +81,7 @@ class Line:
     def _come(self, turn: int) -> None:
         if turn == self._turn and not self.connected:
             self.connected = True
+            self.told_up(self.machine.hid)
             came, self.came = self.came, Promise()
             came.keep()
 

@@ -22,6 +22,8 @@ class Life(Enum):
     PAUSED = "paused"
     SAVING = "saving"
     INCOMING = "incoming"
+    ARRIVED = "arrived"
+    """It came by a migration, and waits for leave to run."""
 
 
 class End(Enum):

@@ -18,6 +18,8 @@ from holdfast.simulation.world import World
 ASK_LIMIT_S = 1.0
 HEARTBEAT_WINDOW_S = 1.2
 EVENT_DELAY_S = 0.01
+PAUSE_SETTLES_S = 2.0
+HELD = (Life.PAUSED, Life.ARRIVED)
 ENDS = {End.GUEST: "POWEROFF", End.ORDERED: "POWEROFF", End.CRASHED: "FAILURE", End.FAILED: "FAILURE"}
 
 
@@ -32,6 +34,8 @@ class Watch:
         self._under_way: dict[int, list[Process]] = {}
         self._lives: dict[tuple[int, int], Life] = {}
         world.watchers.append(self._domain_changed)
+        for line in lines.by_host.values():
+            line.told_up = self._connected
 
     def died(self) -> None:
         """The controller is gone, and its investigations with it."""
@@ -49,10 +53,26 @@ class Watch:
             what = "RUNNING" if domain.life is Life.RUNNING else ""
         else:
             what = ENDS.get(why, "")
-            if before in (Life.SAVING, Life.INCOMING, Life.PAUSED):
+            if before in (Life.SAVING, Life.INCOMING, *HELD):
                 what = ""
+        if why is None and domain.life in HELD:
+            self._world.kernel.after(PAUSE_SETTLES_S, self._confirm_pause, (domain.hid, domain.vm_id))
         if what and self._lines.by_host[domain.hid].connected:
             self._world.kernel.after(EVENT_DELAY_S, self._tell, (domain.hid, domain.vm_id, what, self._shell.session))
+
+    def _connected(self, hid: int) -> None:
+        """A new connection: what happened before was not heard."""
+        for domain in self._world.machines[hid].domains.values():
+            if domain.life in HELD:
+                self._world.kernel.after(PAUSE_SETTLES_S, self._confirm_pause, (hid, domain.vm_id))
+
+    def _confirm_pause(self, place: tuple[int, int]) -> None:
+        """Domains are held for a moment by moves and restores; one that stays so does not run."""
+        hid, vm_id = place
+        machine = self._world.machines[hid]
+        domain = machine.domains.get(vm_id)
+        if domain is not None and domain.life in HELD and not (domain.busy or machine.hung):
+            self._tell((hid, vm_id, "SUSPENDED", self._shell.session))
 
     def _tell(self, seen: tuple[int, int, str, int]) -> None:
         hid, vm_id, what, session = seen

@@ -7,7 +7,6 @@ checkers of promise 1.
 from __future__ import annotations
 
 from collections.abc import Callable
-
 from dataclasses import dataclass
 
 from holdfast.simulation.bmc import Bmc
@@ -46,12 +45,8 @@ class Memories:
     def runs(self, domain: Domain) -> bool:
         """The domain begins to run; whether it may, with the memory that it has."""
         fits = domain.memory == self.of(domain.vm_id)
-        self.renew(domain)
-        return fits
-
-    def renew(self, domain: Domain) -> None:
-        """It runs, and all copies of its memory are old."""
         domain.memory = self._newest[domain.vm_id] = self.of(domain.vm_id) + 1
+        return fits
 
 
 class Storage:

@@ -136,6 +136,7 @@ class Situation:
     frontend: bool = False
     held: bool = False
     one_host: bool = False
+    new_datastore: bool = False
     facts: Facts = FACTS
 
     def vm(self, position: Position) -> Vm:
@@ -147,6 +148,8 @@ class Situation:
             vm = replace(vm, history=tuple(replace(record, action=self.action) for record in vm.history))
         if self.one_host:
             vm = replace(vm, history=tuple(replace(record, hid=HERE) for record in vm.history))
+        if self.new_datastore and vm.history:
+            vm = replace(vm, history=(*vm.history[:-1], replace(vm.history[-1], ds_id=5)))
         return replace(vm, template=vm.template.with_values(SUBMIT_ON_HOLD="YES")) if self.held else vm
 
     def facts_for(self, position: Position, event: VmEvent) -> Facts:
@@ -198,6 +201,12 @@ SITUATIONS: Mapping[str, Situation] = {
         Situation("paused", (HERE,), action=A.MONITOR),
         Situation("no-checkpoint", facts=replace(FACTS, values={"CHECKPOINT": "GONE"})),
         Situation("there", (THERE,)),
+        Situation("off-there", (THERE,), action=A.MONITOR),
+        Situation("left", (HERE, THERE)),
+        Situation("poff-left", (OLD, THERE), action=A.POFF_MIGRATE),
+        Situation("three", (OLD, HERE, THERE)),
+        Situation("three-source-dies", (OLD, HERE, THERE), facts=replace(FACTS, dead_hid=OLD)),
+        Situation("new-datastore", new_datastore=True),
     )
 }
 """What makes the guards choose between the rows of one pair."""

@@ -10,7 +10,7 @@ from holdfast.lifecycle.guards import CHECKS
 from holdfast.lifecycle.vocabulary import Guard
 from holdfast.model.enums import HistoryAction as A
 from holdfast.model.vm import Vm
-from tests.unit.lifecycle.subjects import EARLIER, FACTS, HERE, OLD, TARGET, THERE, parked, vm_at
+from tests.unit.lifecycle.subjects import EARLIER, FACTS, HERE, OLD, SITUATIONS, TARGET, THERE, parked, vm_at
 
 LOST = replace(FACTS, host_lost=True)
 NOWHERE = vm_at(p.POWEROFF, ())
@@ -46,8 +46,14 @@ HOLDS = [
     (Guard.ONLY_HERE, NOWHERE, FACTS),
     (Guard.NOWHERE, NOWHERE, LOST),
     (Guard.HOST_IN_TOUCH, DOUBTED, FACTS),
-    (Guard.STOPPED_FOR_CERTAIN, RUNS, FACTS),
-    (Guard.STOPPED_FOR_CERTAIN, NOWHERE, replace(FACTS, certain=False)),
+    (Guard.LEFT_NOWHERE, RUNS, FACTS),
+    (Guard.LEFT_NOWHERE, NOWHERE, replace(FACTS, certain=False)),
+    (Guard.LEFT_NOWHERE, vm_at(p.RUNNING, (HERE, THERE)), replace(FACTS, order_hids=(HERE, THERE))),
+    (Guard.SOURCE_DIED_IN_DOUBT, MOVES, replace(FACTS, dead_hid=OLD)),
+    (Guard.SOURCE_DIED_IN_DOUBT, vm_at(p.MIGRATE, (OLD, HERE, THERE)), replace(FACTS, dead_hid=OLD)),
+    (Guard.DATASTORE_CHANGES, SITUATIONS["new-datastore"].vm(p.PROLOG_MIGRATE), FACTS),
+    (Guard.RESTORE_IN_DOUBT, vm_at(p.SUSPENDED, (HERE,)), FACTS),
+    (Guard.TAKEN_FOR_OFF, SITUATIONS["off-there"].vm(p.POWEROFF), FACTS),
     (Guard.CERTAIN, RUNS, FACTS),
     (Guard.SHUTTING_SOFTLY, vm_at(p.SHUTDOWN), FACTS),
     (Guard.BY_POWEROFF, by(A.POFF_MIGRATE), FACTS),
@@ -93,7 +99,16 @@ REFUSED = [
     (Guard.NOWHERE, RUNS, FACTS, PROOF),
     (Guard.HOST_IN_TOUCH, RUNS, LOST, f"Host {HERE} is lost and not proven dead"),
     (Guard.HOST_IN_TOUCH, RUNS, LOST, PROOF),
-    (Guard.STOPPED_FOR_CERTAIN, RUNS, replace(FACTS, certain=False), "not certain that the domain is gone"),
+    (Guard.LEFT_NOWHERE, RUNS, replace(FACTS, certain=False), f"may be left on host {HERE}"),
+    (Guard.LEFT_NOWHERE, vm_at(p.RUNNING, (HERE, THERE)), FACTS, f"may be left on host {THERE}"),
+    (Guard.SOURCE_DIED, vm_at(p.MIGRATE, (OLD, HERE, THERE)), replace(FACTS, dead_hid=OLD), f"left on host {THERE}"),
+    (Guard.DESTINATION_DIED, vm_at(p.MIGRATE, (OLD, HERE, THERE)), FACTS, f"left on host {THERE}"),
+    (Guard.SOURCE_DIED_IN_DOUBT, MOVES, FACTS, "Another host died"),
+    (Guard.DATASTORE_CHANGES, MOVES, FACTS, "where its record says"),
+    (Guard.RESTORE_IN_DOUBT, vm_at(p.SUSPENDED, ()), FACTS, "in doubt"),
+    (Guard.RESTORE_IN_DOUBT, SITUATIONS["paused"].vm(p.SUSPENDED), FACTS, "in doubt"),
+    (Guard.TAKEN_FOR_OFF, vm_at(p.POWEROFF, (THERE,)), FACTS, "switched the VM off"),
+    (Guard.TAKEN_FOR_OFF, SITUATIONS["paused"].vm(p.POWEROFF), FACTS, "not certain"),
     (Guard.CERTAIN, RUNS, replace(FACTS, certain=False), "not certain"),
     (Guard.SHUTTING_SOFTLY, vm_at(p.SHUTDOWN, hard=True), FACTS, "being destroyed"),
     (Guard.BY_POWEROFF, MOVES, FACTS, "moves another way"),

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from holdfast.engine import commands as c
+from holdfast.engine.handlers.device_rules import DeviceRefused
 from holdfast.engine.handlers.names import checked
-from holdfast.engine.handlers.vm_disks import DeviceRefused, disks_of_new_vm, nics_of_new_vm
+from holdfast.engine.handlers.sizes import LIMITS, amount
+from holdfast.engine.handlers.vm_disks import disks_of_new_vm, nics_of_new_vm
 from holdfast.engine.work import Work
 from holdfast.model.errors import AllocateError, TemplateError
 from holdfast.model.template import Section, Template
@@ -21,7 +23,6 @@ _VM_ATTRIBUTES = frozenset(
     "TEMPLATE_ID".split()
 )
 """Attributes that make the machine; all others go to the user template."""
-_MAX_CPU = 100_000
 
 
 def allocate(work: Work, command: c.AllocateVm) -> int:
@@ -30,14 +31,14 @@ def allocate(work: Work, command: c.AllocateVm) -> int:
     oid = work.draft.next_id(Vm)
     name = checked(work, Vm, given.get("NAME") or f"one-{oid}")
     _check_capacity(given)
-    disks = _disks(work, oid, given)
+    disks, nics = _devices(work, oid, given)
     waits = any("CLONING" in disk for disk in disks)
     hold = command.hold or given.flag("SUBMIT_ON_HOLD")
     machine = Template((key, value) for key, value in given if key in _VM_ATTRIBUTES and key != "DISK")
     machine = machine.extended(("DISK", disk) for disk in disks).replaced(
         {"VMID": str(oid), "OS": _with_uuid(work, oid, machine.section("OS"))}
     )
-    machine = machine.with_sections("NIC", nics_of_new_vm(oid, given.sections("NIC")))
+    machine = machine.with_sections("NIC", nics)
     if waits and hold:
         machine = machine.with_values(SUBMIT_ON_HOLD="YES")
     user = Template((key, value) for key, value in given if key not in _VM_ATTRIBUTES and key != "NAME")
@@ -48,22 +49,35 @@ def allocate(work: Work, command: c.AllocateVm) -> int:
     return oid
 
 
-def _disks(work: Work, oid: int, given: Template) -> list[dict[str, str]]:
+def _devices(work: Work, oid: int, given: Template) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Disks and NICs."""
     try:
-        return disks_of_new_vm(work, oid, given)
+        return disks_of_new_vm(work, oid, given), nics_of_new_vm(oid, given.sections("NIC"))
     except DeviceRefused as error:
         raise AllocateError("virtual machine", error.message) from None
 
 
 def _check_capacity(given: Template) -> None:
-    if given.get_int("MEMORY", 0) <= 0:
-        raise AllocateError("virtual machine", "MEMORY attribute must be a positive number of MB.")
-    if not 0 < given.get_float("CPU", 0) <= _MAX_CPU:
-        raise AllocateError(
-            "virtual machine", f"CPU attribute must be a positive number up to {_MAX_CPU}, for example 0.5."
-        )
-    if given.get_int("VCPU", 1) <= 0:
-        raise AllocateError("virtual machine", "VCPU attribute must be a positive whole number.")
+    problem = _trouble_with_capacity(given)
+    if problem:
+        raise AllocateError("virtual machine", problem)
+
+
+def _trouble_with_capacity(given: Template) -> str:
+    try:
+        sizes = {name: amount(given, name) for name in LIMITS}
+    except TemplateError as error:
+        return error.message
+    if not sizes["MEMORY"]:
+        return "MEMORY attribute must be a positive number of MB."
+    if not sizes["CPU"]:
+        return f"CPU attribute must be a positive number up to {LIMITS['CPU'].most}, for example 0.5."
+    for name in ("VCPU", "VCPU_MAX"):
+        if given.get(name) and not sizes[name]:
+            return f"{name} attribute must be a positive whole number; correct it, or leave it out."
+    if 0 < sizes["VCPU_MAX"] < (sizes["VCPU"] or 1):
+        return f"VCPU_MAX attribute is {sizes['VCPU_MAX']}, it must not be less than VCPU, which is {sizes['VCPU']}."
+    return ""
 
 
 def _with_uuid(work: Work, oid: int, os: Section) -> Mapping[str, str]:

@@ -9,6 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from holdfast.engine.handlers.device_rules import (
+    MARKS,
+    DeviceRefused,
+    check_prefix,
+    checked_disk,
+    checked_nic,
+    size_rule,
+)
+from holdfast.engine.handlers.sizes import MAX_MB, shown, whole_number
 from holdfast.engine.image_work import acquire, is_arriving
 from holdfast.engine.work import Work
 from holdfast.model.enums import ImageType
@@ -19,13 +28,8 @@ from holdfast.model.vm import Vm
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _PREFIX = "sd"
-_MARKS = ("ATTACH", "CLONING", "DISK_SNAPSHOT_ACTIVE", "RESIZE", "SIZE_PREV")
-"""Attributes that say what is under way: not the user's to set."""
 _DISK_TYPES = (ImageType.OS, ImageType.CDROM, ImageType.DATABLOCK)
-
-
-class DeviceRefused(ActionError):
-    """A DISK or NIC that cannot be; the message names the attribute and the rule."""
+_MAX_ID = 2**31 - 1
 
 
 def disks_of_new_vm(work: Work, vm_id: int, given: Template) -> list[dict[str, str]]:
@@ -51,18 +55,29 @@ def one_more_disk(work: Work, vm: Vm, wanted: Section) -> dict[str, str]:
 
 def nics_of_new_vm(vm_id: int, wanted: Iterable[Section]) -> list[dict[str, str]]:
     """Each NIC with its id, target and a MAC that no other VM has."""
-    return [_nic(vm_id, nic_id, nic) for nic_id, nic in enumerate(wanted)]
+    nics: list[dict[str, str]] = []
+    for nic_id, section in enumerate(wanted):
+        nic = _nic(vm_id, nic_id, section)
+        _insist_on_difference(nic, nics)
+        nics.append(nic)
+    return nics
 
 
 def one_more_nic(vm: Vm, wanted: Section) -> dict[str, str]:
     """A NIC to attach to the VM."""
     nics = vm.template.sections("NIC")
     nic = _nic(vm.oid, _next_id(nics, "NIC_ID"), wanted)
-    for other in nics:
+    _insist_on_difference(nic, nics)
+    return nic
+
+
+def _insist_on_difference(nic: Mapping[str, str], others: Iterable[Mapping[str, str]]) -> None:
+    for other in others:
         for name in ("MAC", "TARGET"):
             if nic[name].lower() == other.get(name, "").lower():
-                raise DeviceRefused(f"NIC/{name} {nic[name]} is that of NIC {other['NIC_ID']} already.", vm.oid)
-    return nic
+                raise DeviceRefused(
+                    f"NIC/{name} {nic[name]} is that of NIC {other['NIC_ID']} already: choose another, or leave it out."
+                )
 
 
 def filled_from(image: Image, datastore: Datastore, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -100,7 +115,6 @@ def filled_from(image: Image, datastore: Datastore, wanted: Mapping[str, str]) -
 def _disk(
     work: Work, vm_id: int, disk_id: int, wanted: Section, prefix: str, taken: set[str], *, may_wait: bool
 ) -> dict[str, str]:
-    wanted = _unmarked(wanted)
     if "IMAGE_ID" in wanted or "IMAGE" in wanted:
         disk = _image_disk(work, vm_id, wanted, may_wait)
     else:
@@ -112,37 +126,43 @@ def _disk(
 
 
 def _unmarked(wanted: Mapping[str, str]) -> Section:
-    return Section((name, value) for name, value in wanted.items() if name not in _MARKS)
+    return Section((name, value) for name, value in wanted.items() if name not in MARKS)
 
 
 def _image_disk(work: Work, vm_id: int, wanted: Section, may_wait: bool) -> dict[str, str]:
     image = _image(work, wanted)
-    if not wanted.get("SIZE", "0").isdecimal():
-        raise DeviceRefused(f'DISK/SIZE must be a whole number of MB, it is "{wanted["SIZE"]}".')
+    own = checked_disk(wanted, cdrom=image.type is ImageType.CDROM)
+    if own.get("SIZE") and whole_number(own["SIZE"], MAX_MB) is None:
+        raise DeviceRefused(f"DISK/SIZE must be {size_rule()}; it is {shown(own['SIZE'])}.")
     if image.type not in _DISK_TYPES:
         raise DeviceRefused(f"Image {image.oid} is of type {image.type.name}, a DISK needs OS, CDROM or DATABLOCK.")
     datastore = work.get(Datastore, image.datastore_id)
-    return filled_from(acquire(work, image, vm_id, may_wait), datastore, wanted)
+    return filled_from(acquire(work, image, vm_id, may_wait), datastore, own)
 
 
 def _image(work: Work, wanted: Section) -> Image:
     if "IMAGE_ID" not in wanted:
         for image in work.draft.matching(Image, wanted["IMAGE"]):
             return image
-        raise DeviceRefused(f'There is no image named "{wanted["IMAGE"]}": see oneimage list.')
-    if not wanted["IMAGE_ID"].isdecimal():
-        raise TemplateError(f'DISK/IMAGE_ID must be a number, it is "{wanted["IMAGE_ID"]}".')
-    return work.get(Image, int(wanted["IMAGE_ID"]))
+        raise DeviceRefused(f"There is no image named {shown(wanted['IMAGE'])}: see oneimage list.")
+    image_id = whole_number(wanted["IMAGE_ID"], _MAX_ID)
+    if image_id is None:
+        raise TemplateError(f"DISK/IMAGE_ID must be a number, it is {shown(wanted['IMAGE_ID'])}: see oneimage list.")
+    return work.get(Image, image_id)
 
 
 def _volatile_disk(wanted: Section) -> dict[str, str]:
     kind = wanted.get("TYPE", "").lower()
     if kind not in ("fs", "swap"):
         raise DeviceRefused("A DISK needs IMAGE_ID or IMAGE, or TYPE fs or swap with SIZE in MB.")
-    if not wanted.get("SIZE", "").isdecimal() or int(wanted["SIZE"]) <= 0:
-        raise DeviceRefused(f"A volatile DISK ({kind}) needs a SIZE in MB.")
-    form = "raw" if kind == "swap" else wanted.get("FORMAT") or "raw"
-    return {**wanted, "TYPE": kind, "FORMAT": form, "DRIVER": form, "DISK_TYPE": "FILE"}
+    own = checked_disk(wanted)
+    size = own.get("SIZE", "")
+    if not whole_number(size, MAX_MB):
+        raise DeviceRefused(
+            f"A volatile DISK ({kind}) needs a SIZE in MB, {size_rule()} and above 0; it is {shown(size)}."
+        )
+    form = "raw" if kind == "swap" else own.get("FORMAT") or own.get("DRIVER") or "raw"
+    return {**own, "TYPE": kind, "FORMAT": form, "DRIVER": form, "DISK_TYPE": "FILE"}
 
 
 def _claim(wanted: Section, taken: set[str]) -> None:
@@ -156,6 +176,7 @@ def _claim(wanted: Section, taken: set[str]) -> None:
 
 
 def _free_target(prefix: str, taken: set[str]) -> str:
+    check_prefix(prefix)
     for letter in _LETTERS:
         if prefix + letter not in taken:
             return prefix + letter
@@ -164,16 +185,18 @@ def _free_target(prefix: str, taken: set[str]) -> str:
 
 def _nic(vm_id: int, nic_id: int, wanted: Mapping[str, str]) -> dict[str, str]:
     octets = (vm_id >> 16 & 255, vm_id >> 8 & 255, vm_id & 255, nic_id & 255)
+    own = checked_nic(wanted)
     return {
-        **_unmarked(wanted),
+        **own,
         "NIC_ID": str(nic_id),
-        "TARGET": wanted.get("TARGET") or f"one-{vm_id}-{nic_id}",
-        "MAC": wanted.get("MAC") or "02:00:" + ":".join(f"{octet:02x}" for octet in octets),
+        "TARGET": own.get("TARGET") or f"one-{vm_id}-{nic_id}",
+        "MAC": own.get("MAC") or "02:00:" + ":".join(f"{octet:02x}" for octet in octets),
     }
 
 
 def _next_id(sections: Iterable[Section], name: str) -> int:
-    return 1 + max((int(section[name]) for section in sections if section.get(name, "").isdecimal()), default=-1)
+    ids = (whole_number(section.get(name, ""), _MAX_ID) for section in sections)
+    return 1 + max((oid for oid in ids if oid is not None), default=-1)
 
 
 def disk_of(vm: Vm, disk_id: int) -> Section:

@@ -11,21 +11,20 @@ from dataclasses import replace
 
 from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
+from holdfast.engine.handlers.sizes import MAX_MB, amount, shown, whole_number
 from holdfast.engine.handlers.vm_disks import disk_of, is_cdrom
 from holdfast.engine.handlers.vm_operations import start, unavailable, vm_ready_for
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent, operations
 from holdfast.lifecycle.decide import is_available
 from holdfast.lifecycle.operations import SIZES
-from holdfast.model.errors import ActionError, TemplateError
+from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
 from holdfast.model.template import Template
 from holdfast.model.template_text import parse_any
 from holdfast.model.vm import Operation, Vm
 from holdfast.model.vm_states import VmState
 
-_MAX_CPU = 100_000
-_MAX_DIGITS = 12
 _ON_RECORD = (
     VmState.INIT,
     VmState.PENDING,
@@ -42,20 +41,23 @@ _LIMITS = {"VCPU": "VCPU_MAX", "MEMORY": "MEMORY_MAX"}
 def resize_disk(work: Work, command: c.ResizeDisk) -> int:
     """``one.vm.diskresize``: the new size in MB, larger than the old one."""
     vm = vm_ready_for(work, command.oid, VmEvent.DISK_RESIZE)
-    size = command.size.strip()
-    if not (size.isascii() and size.isdecimal() and len(size) <= _MAX_DIGITS):
-        raise ActionError(f'The new SIZE of a disk must be a whole number of MB, it is "{command.size}".', vm.oid)
+    size = whole_number(command.size.strip(), MAX_MB)
+    if size is None:
+        raise ActionError(
+            f"The new SIZE of a disk must be a whole number of MB, at most {MAX_MB}; it is {shown(command.size)}.",
+            vm.oid,
+        )
     disk = disk_of(vm, command.disk_id)
     if is_cdrom(disk):
         raise ActionError(f"Disk {command.disk_id} of VM {vm.oid} is a CD-ROM: its size is that of its image.", vm.oid)
     old = disk.get("SIZE", "0")
-    if int(size) <= int(old):
+    if size <= int(old):
         raise ActionError(
             f"New disk size has to be greater than current one: disk {command.disk_id} of VM {vm.oid} has {old} MB, "
             f"{size} MB were asked for, and a disk does not shrink.",
             vm.oid,
         )
-    values = {"SIZE": str(int(size)), "OLD_SIZE": old}
+    values = {"SIZE": str(size), "OLD_SIZE": old}
     operation = Operation("disk-resize", command.disk_id, command.disk_id, values)
     return start(work, vm, VmEvent.DISK_RESIZE, operation).oid
 
@@ -81,21 +83,13 @@ def resize_vm(work: Work, command: c.ResizeVm) -> int:
 
 def _operation(vm: Vm, given: Template) -> Operation:
     """The new size and the old one; raises TemplateError naming the attribute and the rule."""
-    amounts = {name: _amount(given, name) for name in SIZES}
-    wanted = {name: f"{amount:.15g}" if name == "CPU" else str(amount) for name, amount in amounts.items() if amount}
+    sizes = {name: amount(given, name) for name in SIZES}
+    wanted = {name: f"{size:.15g}" for name, size in sizes.items() if size}
     if _is_pinned(vm):
         _refuse_pinned_while_running(vm)
         wanted = {**wanted, "CPU": wanted.get("VCPU") or vm.template.get("CPU")}
     old = {name: vm.template.get(name) for name in SIZES}
     return Operation("resize", values={**old, **wanted, **{f"OLD_{name}": value for name, value in old.items()}})
-
-
-def _amount(given: Template, name: str) -> int | float:
-    amount = given.get_float(name, 0) if name == "CPU" else given.get_int(name, 0)
-    if amount < 0 or (name == "CPU" and amount > _MAX_CPU):
-        kind = f"a positive float or integer value, up to {_MAX_CPU}" if name == "CPU" else "a positive integer value"
-        raise TemplateError(f"{name} must be {kind}, it is {given.get(name)}.")
-    return amount
 
 
 def _is_pinned(vm: Vm) -> bool:

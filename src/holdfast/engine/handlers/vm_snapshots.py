@@ -6,6 +6,7 @@ be there all the same.  A disk's snapshots form a tree, of which only leaves tha
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from holdfast.engine import commands as c
@@ -21,6 +22,8 @@ from holdfast.model.vm import Operation, Vm
 from holdfast.model.vm_states import VmState
 
 _MAX_NAME = 128
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff\\ufffe\\uffff]")
+"""What is not text on one line, or what XML cannot carry."""
 _VOLATILE = ("FS", "SWAP")
 _LIVE_DRIVERS = ("shared", "qcow2")
 """Transfer drivers whose qcow2 disks a running guest can be snapshotted on."""
@@ -161,8 +164,17 @@ def _disk_snapshot_of(vm: Vm, disk_id: int, snap_id: int) -> tuple[DiskSnapshots
 
 
 def _checked(name: str, default: str) -> str:
+    """The name on one line, ``default`` when it is empty; raises ActionError."""
     if len(name) > _MAX_NAME:
-        raise ActionError(f"The snapshot's name has {len(name)} characters, at most {_MAX_NAME} are allowed.")
+        raise ActionError(
+            f"The snapshot's name has {len(name)} characters, at most {_MAX_NAME} are allowed: choose a shorter one."
+        )
+    odd = _CONTROL.search(name)
+    if odd:
+        raise ActionError(
+            f"The snapshot's name holds the control character {odd.group()!r} at position {odd.start() + 1}, it must "
+            f"be one line of text: leave that character out."
+        )
     return name.strip() or default
 
 

@@ -11,11 +11,12 @@ from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked_rename
 from holdfast.engine.handlers.vm_allocate import allocate
 from holdfast.engine.scheduling import move_of, system_datastore
-from holdfast.engine.vm_work import facts_of, happen, target_on
+from holdfast.engine.vm_work import facts_of, happen, lost_with_its_host, target_on
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
 from holdfast.lifecycle.decide import is_available
 from holdfast.lifecycle.events import RECOVERIES, USER_ACTIONS
+from holdfast.lifecycle.positions import PROLOG_MIGRATE_FAILURE
 from holdfast.model.enums import HostState, RecoverOperation
 from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
@@ -94,11 +95,25 @@ def recover(work: Work, command: c.RecoverVm) -> int:
         raise ActionError("Wrong recovery operation code") from None
     # an operator's word about the outcome is not certainty about the domain
     facts = facts_of(work, vm, certain=False)
-    after = happen(work, vm, RECOVERIES[operation], facts)
+    _check_way_back(work, vm, operation)
+    after = lost_with_its_host(work, happen(work, vm, RECOVERIES[operation], facts))
     looks_again = operation in (RecoverOperation.FAILURE, RecoverOperation.SUCCESS)
     if after.state is VmState.CLONING_FAILURE and looks_again:
         look_at_images(work, after)
     return after.oid
+
+
+def _check_way_back(work: Work, vm: Vm, operation: RecoverOperation) -> None:
+    """A move that is taken back starts the VM where it came from."""
+    if operation is not RecoverOperation.FAILURE or vm.position != PROLOG_MIGRATE_FAILURE:
+        return
+    source = work.find(Host, vm.previous_hid)
+    if source is None or source.error_since:
+        raise ActionError(
+            f"VM {vm.oid} came from host {vm.previous_hid}, which is lost: it cannot go back there. Go on with "
+            f"onevm recover --retry or --success {vm.oid}.",
+            vm.oid,
+        )
 
 
 def update(work: Work, command: c.UpdateVm) -> int:

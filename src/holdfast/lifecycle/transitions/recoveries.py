@@ -51,12 +51,17 @@ def _again(at: Position) -> Row:
     step = p.FAILED_STEP[at]
     if at in p.BOOT_FAILURES:
         return Row((at,), E.RECOVER_RETRY, step, (C.MAY_RUN_HERE,), STEP[step], Guard.STARTABLE_HERE)
-    return Row((at,), E.RECOVER_RETRY, step, (), STEP[step])
+    return Row((at,), E.RECOVER_RETRY, step, (), STEP[step], Guard.NOWHERE)
+
+
+def _safe(step: K) -> Guard:
+    """Files are touched only when no host may run the VM."""
+    return Guard.NOWHERE if step.value.startswith("tm.") else Guard.ALWAYS
 
 
 RETRIES = rows(
     *(_again(at) for at in p.FAILURES),
-    *(Row((at,), E.RECOVER_RETRY, at, (), step) for at, step in STEP.items()),
+    *(Row((at,), E.RECOVER_RETRY, at, (), step, _safe(step)) for at, step in STEP.items()),
     Row((p.MIGRATE,), E.RECOVER_RETRY, p.MIGRATE, (), K.VMM_MIGRATE, at=At.PREVIOUS),
     Row((p.SAVE_MIGRATE,), E.RECOVER_RETRY, p.SAVE_MIGRATE, (), K.VMM_SHUTDOWN, Guard.BY_POWEROFF, At.PREVIOUS),
     Row((p.SAVE_MIGRATE,), E.RECOVER_RETRY, p.SAVE_MIGRATE, (), K.VMM_CANCEL, Guard.BY_POWEROFF_HARD, At.PREVIOUS),
@@ -110,6 +115,11 @@ _SAID = {
 }
 _LOST = (Guard.DESTINATION_LOST, Guard.WITHOUT_CHECKPOINT_DESTINATION_LOST, Guard.CHECKPOINT_GONE)
 """What only a driver can say."""
+_LEFT_OVER = (
+    *((p.SHUTDOWN, p.SHUTDOWN), (p.SHUTDOWN_UNDEPLOY, p.SHUTDOWN_UNDEPLOY), (p.SAVE_STOP, p.SUSPENDED)),
+    *((p.SAVE_MIGRATE, p.POWEROFF), (p.SAVE_MIGRATE, p.SUSPENDED)),
+)
+"""What follows when another host may have a domain too; by word of an operator nothing follows then."""
 _ANSWERED = (
     *(*placement.DEPLOYS, *placement.BOOTS, *moves.LEGS, *moves.LIVE_FAILURE_BY_WORD),
     *(*stops.POWEROFFS, *stops.SAVES, *stops.UNDEPLOYS, *endings.TERMINATIONS, *operations.ENDS),
@@ -123,8 +133,12 @@ def _by_word(row: Row) -> Row:
 
 
 def _as_driver_would(given: Iterable[Row]) -> tuple[Row, ...]:
-    said = (_by_word(row) for row in given if row.event in _SAID and row.guard not in _LOST)
+    said = (_by_word(row) for row in given if row.event in _SAID and row.guard not in _LOST and not _is_left_over(row))
     return tuple(dict.fromkeys(said))
+
+
+def _is_left_over(row: Row) -> bool:
+    return row.event in (E.SAVE_OK, E.SHUTDOWN_OK) and any((source, row.to) in _LEFT_OVER for source in row.sources)
 
 
 def _as_if_done(given: Iterable[Row]) -> tuple[Row, ...]:

@@ -141,7 +141,7 @@ FORGETTING = rows(
 def _goes_on(at: Position, end: Position, changes: tuple[C, ...]) -> tuple[Row, ...]:
     """The clean-up of a VM: files after the domain, and its end whatever the storage or an operator says."""
     return (
-        Row((at,), E.CLEANUP_ENDED, at, (C.STOPPED_HERE,), EffectKind.TM_DELETE, Guard.STOPPED_FOR_CERTAIN),
+        Row((at,), E.CLEANUP_ENDED, at, (C.STOPPED_HERE,), EffectKind.TM_DELETE, Guard.LEFT_NOWHERE),
         Row((at,), E.DELETE_ENDED, end, changes),
         Row((at,), E.HOST_DEAD, at, (C.PROVEN_STOPPED,), EffectKind.TM_DELETE, Guard.DIED_LAST),
         Row((at,), E.HOST_DEAD, at, (C.PROVEN_STOPPED,), EffectKind.VMM_CLEANUP, at=At.WHERE_IT_MAY_RUN),
@@ -153,8 +153,15 @@ def _goes_on(at: Position, end: Position, changes: tuple[C, ...]) -> tuple[Row, 
 
 CLEANUPS = rows(
     *_goes_on(CLEANUP_DELETE, DONE, (C.FORGET, C.END)),
-    Row((CLEANUP_DELETE,), E.CLEANUP_ENDED, CLEANUP_DELETE, (), EffectKind.VMM_CLEANUP, at=At.WHERE_IT_MAY_RUN),
+    Row(
+        (CLEANUP_DELETE,),
+        E.CLEANUP_ENDED,
+        CLEANUP_DELETE,
+        (C.STOPPED_HERE,),
+        EffectKind.VMM_CLEANUP,
+        at=At.WHERE_IT_MAY_RUN,
+    ),
     *_goes_on(CLEANUP_RESUBMIT, PENDING, (C.FORGET_DEPLOY_ID,)),
-    Row((CLEANUP_RESUBMIT,), E.CLEANUP_ENDED, PENDING, (C.FORGET_DEPLOY_ID,)),
+    Row((CLEANUP_RESUBMIT,), E.CLEANUP_ENDED, PENDING, (C.STOPPED_HERE, C.FORGET_DEPLOY_ID)),
 )
 """A deleted VM whose domain is not certainly gone is cleaned up again and again; a recreated one waits, PENDING."""

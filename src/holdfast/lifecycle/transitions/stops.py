@@ -19,7 +19,7 @@ from holdfast.lifecycle.positions import (
     UNDEPLOYED,
     UNKNOWN,
 )
-from holdfast.lifecycle.row import Row, rows
+from holdfast.lifecycle.row import At, Row, rows
 from holdfast.lifecycle.vocabulary import Change as C
 from holdfast.lifecycle.vocabulary import Guard
 from holdfast.model.enums import EffectKind
@@ -62,7 +62,15 @@ SAVES = rows(
     Row((SAVE_SUSPEND,), E.SAVE_FAIL, RUNNING, (C.CLEAR_ACTION, C.MAY_RUN_HERE)),
     Row((RUNNING,), E.STOP, SAVE_STOP, (C.ACTION_STOP, C.DROP_RESCHED), EffectKind.VMM_SAVE, Guard.ONLY_HERE),
     Row((SUSPENDED,), E.STOP, EPILOG_STOP, (C.ACTION_STOP, C.EPILOG_STARTS), EffectKind.TM_STOP, Guard.NOWHERE),
-    Row((SAVE_STOP,), E.SAVE_OK, EPILOG_STOP, (C.STOPPED_HERE, C.EPILOG_STARTS), EffectKind.TM_STOP),
+    Row(
+        (SAVE_STOP,),
+        E.SAVE_OK,
+        EPILOG_STOP,
+        (C.STOPPED_HERE, C.EPILOG_STARTS),
+        EffectKind.TM_STOP,
+        Guard.LEFT_NOWHERE,
+    ),
+    Row((SAVE_STOP,), E.SAVE_OK, SUSPENDED, (C.RUN_ENDS, C.STOPPED_HERE)),
     Row((SAVE_STOP,), E.SAVE_FAIL, RUNNING, (C.CLEAR_ACTION, C.MAY_RUN_HERE)),
     Row((EPILOG_STOP,), E.EPILOG_OK, STOPPED, _PARKED),
     Row((EPILOG_STOP,), E.EPILOG_FAIL, EPILOG_STOP_FAILURE),
@@ -95,7 +103,22 @@ UNDEPLOYS = rows(
         EffectKind.VMM_CANCEL,
         Guard.ONLY_HERE,
     ),
-    Row((SHUTDOWN_UNDEPLOY,), E.SHUTDOWN_OK, EPILOG_UNDEPLOY, (C.STOPPED_HERE, C.EPILOG_STARTS), EffectKind.TM_STOP),
+    Row(
+        (SHUTDOWN_UNDEPLOY,),
+        E.SHUTDOWN_OK,
+        EPILOG_UNDEPLOY,
+        (C.STOPPED_HERE, C.EPILOG_STARTS),
+        EffectKind.TM_STOP,
+        Guard.LEFT_NOWHERE,
+    ),
+    Row(
+        (SHUTDOWN_UNDEPLOY,),
+        E.SHUTDOWN_OK,
+        SHUTDOWN_UNDEPLOY,
+        (C.STOPPED_HERE,),
+        EffectKind.VMM_CANCEL,
+        at=At.WHERE_IT_MAY_RUN,
+    ),
     Row((SHUTDOWN_UNDEPLOY,), E.SHUTDOWN_FAIL, RUNNING, (C.CLEAR_ACTION, C.MAY_RUN_HERE)),
     Row((EPILOG_UNDEPLOY,), E.EPILOG_OK, UNDEPLOYED, _PARKED),
     Row((EPILOG_UNDEPLOY,), E.EPILOG_FAIL, EPILOG_UNDEPLOY_FAILURE),

@@ -8,6 +8,7 @@ from holdfast.model.failover import Failover
 from holdfast.model.vm import Vm
 from holdfast.simulation.checkers.reference import STABLE, position_of
 from holdfast.simulation.checkers.violation import Violation
+from holdfast.simulation.machine import Life
 from holdfast.simulation.wishes import Wish, Wishes
 from holdfast.simulation.world import World
 
@@ -43,7 +44,7 @@ class Ending:
             raise Violation(WAITS, f"VM {vm.oid} is still in {position}")
         running = self._world.running_on(vm.oid)
         if position == "RUNNING":
-            if running != [vm.hid]:
+            if running != [vm.hid] and not self._held_by_word(vm):
                 raise Violation(LOST, f"VM {vm.oid} is RUNNING on host {vm.hid}, its domain runs on {running}")
             return
         if running:
@@ -57,6 +58,11 @@ class Ending:
             raise Violation(LOST, f"VM {vm.oid} is {position}, and there is no checkpoint of its memory")
         if position in ("POWEROFF", "SUSPENDED", "STOPPED", "UNDEPLOYED"):
             self._off(state, vm, position)
+
+    def _held_by_word(self, vm: Vm) -> bool:
+        """An operator has said that a move or a restore was over, while its domain was still held."""
+        domain = self._world.machines[vm.hid].domains.get(vm.oid)
+        return vm.oid in self._wishes.vouched and domain is not None and domain.life in (Life.PAUSED, Life.ARRIVED)
 
     def _zombie(self, vm: Vm, position: str, running: list[int]) -> None:
         if vm.oid in self._wishes.abandoned:

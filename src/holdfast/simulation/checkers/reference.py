@@ -107,7 +107,6 @@ DEVIATIONS: dict[str, str] = {
         HOTPLUG_SNAPSHOT: UNKNOWN  DISK_RESIZE: UNKNOWN  DISK_SNAPSHOT: UNKNOWN  DISK_SNAPSHOT_DELETE: UNKNOWN
         BACKUP: UNKNOWN  MIGRATE: BOOT  SAVE_MIGRATE: PROLOG_MIGRATE_UNKNOWN  SAVE_STOP: POWEROFF
         SAVE_SUSPEND: POWEROFF""",
-    "a live migration of unknown outcome leaves the VM UNKNOWN, not RUNNING (28 of part A)": "MIGRATE: UNKNOWN",
     "a move whose destination was lost goes back to where it began (B22)": "SAVE_MIGRATE: BOOT BOOT_MIGRATE",
     "another host from the failure states (B20)": """
         BOOT_FAILURE: PROLOG_MIGRATE_UNKNOWN  BOOT_UNDEPLOY_FAILURE: PROLOG_MIGRATE_UNKNOWN
@@ -118,6 +117,8 @@ DEVIATIONS: dict[str, str] = {
         STOPPED: CLEANUP_DELETE CLEANUP_RESUBMIT  UNDEPLOYED: CLEANUP_DELETE CLEANUP_RESUBMIT
         SUSPENDED: CLEANUP_DELETE SHUTDOWN
         POWEROFF: CLEANUP_DELETE SHUTDOWN SHUTDOWN_UNDEPLOY""",
+    "a VM that is seen on another host, and can be nowhere else, is started there (28 of part A)": """
+        RUNNING: BOOT  UNKNOWN: BOOT  POWEROFF: BOOT""",
     "poweroff and terminate of an UNKNOWN VM complete with the proof of death (B23)": "UNKNOWN: EPILOG EPILOG_UNDEPLOY",
 }
 """Pairs of Holdfast's own, by the name of the deviation, in the same notation."""

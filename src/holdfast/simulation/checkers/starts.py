@@ -1,7 +1,7 @@
 """No start on another host without proof of death, or certain end, of the old one.
 
-Judged by the world (is the old domain really gone?) and by the record: when the old domain was lost with its host, the
-start names a proof of that host's death, unless the host's agent has reported another boot since.
+Judged by the world (is the old domain really gone?) and by the record: when the domain that ran last was lost with its
+host, the start names a proof of that host's death, unless the host's agent has reported another boot since.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from holdfast.model.enums import EffectKind
 from holdfast.model.failover import Proof
 from holdfast.model.vm import Vm
 from holdfast.simulation.checkers.violation import Violation
-from holdfast.simulation.machine import End, Life
+from holdfast.simulation.machine import Domain, End, Life
 from holdfast.simulation.world import World
 
 STARTS = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
@@ -29,6 +29,13 @@ class Starts:
         self._world = world
         self._seen_gone: set[tuple[int, int]] = set()
         """VMs and hosts where a driver has seen that no domain is left."""
+        self._ran_on: dict[int, int] = {}
+        """Where a VM's domain ran last."""
+        world.watchers.append(self._changed)
+
+    def _changed(self, domain: Domain, why: End | None) -> None:
+        if why is None and domain.life is Life.RUNNING:
+            self._ran_on[domain.vm_id] = domain.hid
 
     def answered_well(self, effect: Effect) -> None:
         """A driver has done what it was told."""
@@ -41,7 +48,7 @@ class Starts:
             return
         self._seen_gone.discard((effect.subject, effect.host_id))
         for domain in self._world.domains_of(effect.subject):
-            if domain.hid != effect.host_id and domain.life is not Life.INCOMING:
+            if domain.hid != effect.host_id and domain.life not in (Life.INCOMING, Life.ARRIVED):
                 raise Violation(
                     PROOF,
                     f"VM {effect.subject} is to start on host {effect.host_id}, "
@@ -52,10 +59,9 @@ class Starts:
             self._check_record(state, effect, vm)
 
     def _check_record(self, state: State, effect: Effect, vm: Vm) -> None:
-        seq = next((at for at in range(len(vm.history) - 1, -1, -1) if vm.history[at].hid != effect.host_id), -1)
-        if seq < 0:
+        old = self._ran_on.get(vm.oid, effect.host_id)
+        if old == effect.host_id:
             return
-        old = vm.history[seq].hid
         machine = self._world.machines[old]
         if vm.oid not in machine.ended or (vm.oid, old) in self._seen_gone:
             return
@@ -63,8 +69,11 @@ class Starts:
         host = state.hosts.get(old)
         if why is not End.POWER or (host is not None and host.boot_id != boot_id):
             return
-        named = {effect.proof_id, *(record.proof_id for record in vm.history[seq + 1 :])}
-        if not any(_is_about(state.proofs.get(oid), old) for oid in named):
+        left = next((record.hid for record in reversed(vm.history) if record.hid != effect.host_id), old)
+        named = {effect.proof_id, *(record.proof_id for record in vm.history)}
+        if left != old:  # by an operator's wrong word the records say nothing of where it ran: the proof is there
+            named |= state.proofs.keys()
+        if not any(_is_about(state.proofs.get(oid), old, boot_id) for oid in named):
             raise Violation(
                 PROOF,
                 f"VM {vm.oid} is to start on host {effect.host_id}; it was lost with host {old}, and neither the start "
@@ -72,5 +81,5 @@ class Starts:
             )
 
 
-def _is_about(proof: Proof | None, hid: int) -> bool:
-    return proof is not None and proof.host_id == hid
+def _is_about(proof: Proof | None, hid: int, boot_id: str) -> bool:
+    return proof is not None and proof.host_id == hid and proof.boot_id in ("", boot_id)

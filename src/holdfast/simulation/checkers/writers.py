@@ -8,6 +8,7 @@ from holdfast.simulation.machine import Domain, End, Life
 from holdfast.simulation.world import World
 
 ONE_WRITER = "no VM is live on two hosts"
+NO_RETURN = "no guest goes on from a memory that is older than its disks"
 FILES = "no files are moved or removed under a running domain"
 
 
@@ -24,6 +25,8 @@ class Writers:
         running = self._running.setdefault(domain.vm_id, set())
         if why is None and domain.life is Life.RUNNING:
             running.add(domain.hid)
+            if not self._world.memories.runs(domain):
+                raise Violation(NO_RETURN, f"VM {domain.vm_id} goes on on host {domain.hid}, it has run since")
             if len(running) > 1:
                 raise Violation(ONE_WRITER, f"VM {domain.vm_id} runs on hosts {sorted(running)}")
         else:

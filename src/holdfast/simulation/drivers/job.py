@@ -65,6 +65,11 @@ class Job:
         return int(self.order.effect.args.get("OTHER_HID", "-1"))
 
     @property
+    def seq(self) -> int:
+        """The history record that it works on."""
+        return int(self.order.effect.args.get("SEQ", "-1"))
+
+    @property
     def hard(self) -> bool:
         """Pull the plug instead of asking the guest."""
         return self.order.effect.args.get("HARD") == "YES"

@@ -1,105 +1,180 @@
-"""Saving a guest's memory, and moving a running guest to another host."""
+"""Live migration, led by the controller over its connections to both hosts, as ``drivers/vmm/moves.py`` does it.
+
+What is to be done next follows from a look at both sides (:func:`next_step` is told apart from the product's), so an
+order that was interrupted anywhere is carried on.  What has arrived is held until the source is gone.
+"""
 
 from __future__ import annotations
+
+from enum import Enum, auto
 
 from holdfast.model.effect import Answer
 from holdfast.simulation.drivers.job import Job
 from holdfast.simulation.drivers.luck import Turn
-from holdfast.simulation.drivers.vmm import look
+from holdfast.simulation.drivers.saves import abort
+from holdfast.simulation.drivers.vmm import Doubts, deployed, look
 from holdfast.simulation.kernel import Script
-from holdfast.simulation.links import Fate, Reply
+from holdfast.simulation.libvirtd import Led
+from holdfast.simulation.links import PATIENCE_S, Fate, Reply
 from holdfast.simulation.machine import Life
 
-
-def save(job: Job) -> Script:
-    """Done when the domain is gone and the checkpoint complete."""
-    luck, libvirtd = job.luck, job.libvirtd
-    fails = "No space left on device" if luck.fails else ""
-    takes_s = luck.takes_s(1.0, 8.0, 90.0)
-    limit_s = 0.5 if luck.turn is Turn.LOST else max(0.5, job.left_s - 1.0)
-    try:
-        reply: Reply = yield from job.line.call(job.vm_id, lambda: libvirtd.save(job.vm_id, takes_s, fails), limit_s)
-        while reply.fate is Fate.UNKNOWN and job.left_s > 0:
-            yield min(2.0, job.left_s)
-            reply = yield from look(job, job.hid)
-            if reply.fate is Fate.DONE and reply.life is Life.SAVING:
-                reply = Reply(Fate.UNKNOWN, "it is still being saved")
-    except GeneratorExit:
-        _abort(job)
-        raise
-    return _saved(job, reply)
+BLIND_S = 15.0
+SETTLE_S = 10.0
+LOOK_AGAIN_S = 1.0
 
 
-def _saved(job: Job, reply: Reply) -> Answer:
-    if reply.fate is Fate.DONE and reply.life is None:
-        there = job.vm_id in job.site.world.storage.checkpoints
-        return Answer(there, "" if there else f"the domain is gone without a checkpoint: {reply.text}")
-    return Answer(False, reply.text or "it still runs", certain=reply.life is Life.RUNNING)
+class Step(Enum):
+    """What the next step of a migration is."""
+
+    WAIT = auto()
+    MIGRATE = auto()
+    ARRIVE = auto()
+    RELEASE_SOURCE = auto()
+    GO_BACK = auto()
+    STAY = auto()
+    ARRIVED = auto()
+    STAYED = auto()
+    GONE = auto()
+    TWICE = auto()
 
 
-def probe_save(job: Job) -> Script:
-    """The domain is gone and its checkpoint there."""
-    reply = yield from look(job, job.hid, 2.0)
-    if reply.fate is Fate.DONE and reply.life is None and job.vm_id in job.site.world.storage.checkpoints:
-        return Answer(True, "it was saved before the restart")
-    return None
+def next_step(here: Reply, there: Reply, busy: bool, failure: str | None) -> Step:
+    """What follows from where the domain is; ``failure``: None before it was tried, empty when that went well."""
+    if here.fate is not Fate.DONE or there.fate is not Fate.DONE:
+        return Step.WAIT
+    if there.life is Life.RUNNING:
+        return {None: Step.ARRIVED, Life.PAUSED: Step.RELEASE_SOURCE}.get(here.life, Step.TWICE)
+    if busy:
+        return Step.WAIT
+    if there.life is not None:
+        return Step.ARRIVE if here.life is None and not failure else Step.GO_BACK
+    if here.life is None:
+        return Step.GONE
+    if here.life is Life.PAUSED:
+        return Step.STAY
+    return Step.MIGRATE if failure is None else Step.STAYED
 
 
-def migrate(job: Job) -> Script:
-    """Live migration; what both hosts say afterwards tells what came of it."""
-    luck, libvirtd = job.luck, job.libvirtd
-    to = job.site.world.machines[job.other_hid]
-    fails = "Unsafe migration: the destination refuses" if luck.fails else ""
-    takes_s = luck.takes_s(2.0, 12.0, 90.0)
-    limit_s = 0.5 if luck.turn is Turn.LOST else max(1.0, job.left_s - 5.0)
-    try:
-        reply: Reply = yield from job.line.call(
-            job.vm_id, lambda: libvirtd.migrate(job.vm_id, to, takes_s, fails), limit_s
-        )
-        if reply.fate is Fate.UNSENT:
-            return Answer(False, reply.text, certain=False)
-        return (yield from _settled(job, reply))
-    except GeneratorExit:
-        _abort(job)
-        raise
+class _Attempt:
+    """One call of libvirt's migration, which may go on when nobody waits for it any more."""
+
+    def __init__(self, led: Led) -> None:
+        self._led = led
+        self._begun = self._ended = False
+        self.failure = ""
+
+    def run(self, work: Script) -> Script:
+        """Within libvirtd."""
+        self._begun, self.failure = True, "it was not ended"
+        try:
+            self.failure = yield from work
+            return self.failure
+        finally:
+            self._ended = True
+
+    @property
+    def under_way(self) -> bool:
+        """Nothing may be concluded yet."""
+        return self._begun and not self._ended and self._led.source()
 
 
-def _settled(job: Job, reply: Reply) -> Script:
-    """Looks at both sides until they agree, or the time is over."""
-    said = reply.text
-    while job.left_s > 0:
-        source = yield from look(job, job.hid)
-        target = yield from look(job, job.other_hid)
-        if source.fate is Fate.DONE and target.fate is Fate.DONE:
-            if target.life is Life.RUNNING and source.life is not Life.RUNNING:
-                if source.life is None or (yield from _destroy(job, job.hid)):
-                    return Answer(True)
-            elif source.life is Life.RUNNING:
-                if target.life is None:
-                    return Answer(False, said or "it still runs on the source")
-                yield from job.line.call(job.vm_id, lambda: job.libvirtd.abort(job.vm_id), 2.0)
-                yield from _destroy(job, job.other_hid)
-                continue
-        yield min(2.0, max(0.05, job.left_s))
-    return Answer(False, f"where it runs is not known: {said}", certain=False)
+class Moves:
+    """Live migrations."""
+
+    def __init__(self, doubts: Doubts) -> None:
+        self._doubts = doubts
+
+    def migrate(self, job: Job) -> Script:
+        """Looks, does the next step, and looks again, until it is certain or its time is over."""
+        attempt: _Attempt | None = None
+        seen_at_s = job.left_s
+        while True:
+            here: Reply = yield from look(job, job.hid)
+            there: Reply = yield from look(job, job.other_hid)
+            busy = here.busy or there.busy or bool(attempt and attempt.under_way)
+            step = next_step(here, there, busy, attempt.failure if attempt else None)
+            if step is Step.MIGRATE:
+                attempt, sent = yield from self._try(job)
+                if not sent and not self._doubts.about(job):
+                    return Answer(False, attempt.failure)
+            elif step in _ACTS:
+                yield from self._act(job, step)
+            elif step is not Step.WAIT:
+                return _answer(job, step, attempt)
+            if here.fate is there.fate is Fate.DONE:
+                seen_at_s = job.left_s
+            if job.left_s <= 0 or seen_at_s - job.left_s > BLIND_S:
+                certain = attempt is None and not self._doubts.about(job)
+                return Answer(False, f"it was {_word(here)} here and {_word(there)} there at last", certain=certain)
+            if step is Step.WAIT:
+                yield min(LOOK_AGAIN_S, job.left_s)
+
+    def _try(self, job: Job) -> Script:
+        """The migration itself, and whether it was sent."""
+        luck, libvirtd, site = job.luck, job.libvirtd, job.site
+        other, to = site.lines.by_host[job.other_hid], site.world.machines[job.other_hid]
+        fails = "Unsafe migration: the destination refuses" if luck.fails else ""
+        takes_s = luck.takes_s(2.0, 12.0, 90.0)
+        limit_s = 0.5 if luck.turn is Turn.LOST else max(job.left_s - SETTLE_S, job.left_s / 2)
+        if not other.connected:
+            yield other.came, min(PATIENCE_S, limit_s)
+        led = Led(job.line.lifeline(), other.lifeline())
+        attempt = _Attempt(led)
+        if not (job.line.connected and other.connected):
+            attempt.failure = "a host cannot be reached"
+            return attempt, False
+
+        def work() -> Script:
+            return attempt.run(libvirtd.migrate(job.vm_id, to, takes_s, fails, led))
+
+        try:
+            reply: Reply = yield from job.line.call(job.vm_id, work, limit_s)
+        except GeneratorExit:
+            abort(job)
+            raise
+        if reply.fate is Fate.UNKNOWN:
+            abort(job)
+            attempt.failure = attempt.failure or reply.text
+        return attempt, reply.fate is not Fate.UNSENT
+
+    def _act(self, job: Job, step: Step) -> Script:
+        """A step on one side; the next look tells what it achieved."""
+        hid = job.other_hid if step in _THERE else job.hid
+        libvirtd, vm_id = job.site.libvirtds[hid], job.vm_id
+
+        def act() -> Script:
+            return libvirtd.go_on(vm_id) if step in _GO_ON else libvirtd.destroy(vm_id, "")
+
+        reply: Reply = yield from job.site.lines.by_host[hid].call(vm_id, act, job.left_s)
+        if reply.fate is not Fate.DONE:
+            yield min(LOOK_AGAIN_S, job.left_s)
+
+    def probe(self, job: Job) -> Script:
+        """It runs on the destination, and is gone from the source."""
+        self._doubts.begun_before(job)
+        source = yield from look(job, job.hid, 2.0)
+        target = yield from look(job, job.other_hid, 2.0)
+        done = source.fate is target.fate is Fate.DONE and source.life is None and target.life is Life.RUNNING
+        return deployed(job) if done else None
 
 
-def _destroy(job: Job, hid: int) -> Script:
-    """Removes what the migration left behind."""
-    libvirtd, vm_id = job.site.libvirtds[hid], job.vm_id
-    reply: Reply = yield from job.site.lines.by_host[hid].call(vm_id, lambda: libvirtd.destroy(vm_id, ""), 5.0)
-    return reply.fate is Fate.DONE and reply.life is None
+_ACTS = (Step.ARRIVE, Step.RELEASE_SOURCE, Step.GO_BACK, Step.STAY)
+_GO_ON = (Step.ARRIVE, Step.STAY)
+_THERE = (Step.ARRIVE, Step.GO_BACK)
 
 
-def probe_migrate(job: Job) -> Script:
-    """It runs on the destination, and is gone from the source."""
-    source = yield from look(job, job.hid, 2.0)
-    target = yield from look(job, job.other_hid, 2.0)
-    done = source.fate is target.fate is Fate.DONE and source.life is None and target.life is Life.RUNNING
-    return Answer(True, "it was moved before the restart") if done else None
+def _answer(job: Job, step: Step, attempt: _Attempt | None) -> Answer:
+    failure = attempt.failure if attempt else ""
+    if step is Step.ARRIVED:
+        return deployed(job)
+    if step is Step.STAYED:
+        return Answer(False, f"it stays on host {job.hid}: {failure}")
+    if step is Step.GONE:
+        return Answer(False, f"it is neither on host {job.hid} nor on host {job.other_hid}: {failure}")
+    return Answer(False, "it is on the source and runs on the destination: nothing was done", certain=False)
 
 
-def _abort(job: Job) -> None:
-    """The effect was superseded: libvirt is told to stop, if it can be told at all."""
-    if job.line.connected and job.machine.reachable:
-        job.machine.work(job.libvirtd.abort(job.vm_id))
+def _word(seen: Reply) -> str:
+    if seen.fate is not Fate.DONE:
+        return "out of sight"
+    return seen.life.value if seen.life is not None else "absent"

@@ -1,4 +1,4 @@
-"""Starts, stops and signals of domains, as ``drivers/vmm`` does them.
+"""Starts, stops, signals and operations of domains, as ``drivers/vmm`` does them.
 
 A start without an answer may still succeed later inside libvirtd: it is never called certain.  A failed stop says
 nothing; a stop is only done when the domain was seen absent.
@@ -19,6 +19,7 @@ from holdfast.simulation.machine import Life
 LOOK_S = 5.0
 PRESS_AGAIN_S = 10.0
 POLL_S = 1.0
+STARTS = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
 ABSENT = {"ABSENT": "YES"}
 BROKEN = "internal error: process exited while connecting to monitor"
 
@@ -30,43 +31,58 @@ def look(job: Job, hid: int, limit_s: float = LOOK_S) -> Script:
     return reply
 
 
-class Starts:
-    """Starts of domains; remembers, as the real driver does, which outcomes it never learnt."""
+class Doubts:
+    """Which orders may have been sent although nobody heard of it."""
 
     def __init__(self) -> None:
         self._unsettled: set[tuple[int, int]] = set()
         self._begun_before: set[int] = set()
 
+    def begun_before(self, job: Job) -> None:
+        """An earlier controller may have sent it."""
+        self._begun_before.add(job.order.effect.oid)
+
+    def rise(self, job: Job) -> None:
+        """A start goes out; its outcome is not known."""
+        self._unsettled.add((job.hid, job.vm_id))
+
+    def settle(self, job: Job) -> None:
+        """What became of all starts of the VM on the host is known."""
+        self._unsettled.discard((job.hid, job.vm_id))
+
+    def about(self, job: Job) -> bool:
+        """Whether something may have happened although this order is not sent now."""
+        if job.order.effect.oid in self._begun_before or job.again:
+            return True
+        return job.order.effect.kind in STARTS and (job.hid, job.vm_id) in self._unsettled
+
+
+class Starts:
+    """Starts of domains from their disks."""
+
+    def __init__(self, doubts: Doubts) -> None:
+        self._doubts = doubts
+
     def probe(self, job: Job) -> Script:
         """Whether an earlier controller's start has succeeded."""
-        self._begun_before.add(job.order.effect.oid)
+        self._doubts.begun_before(job)
         reply = yield from look(job, job.hid, 2.0)
         if reply.fate is Fate.DONE and reply.life is Life.RUNNING:
-            return _deployed(job)
+            return deployed(job)
         return None
 
     def deploy(self, job: Job) -> Script:
         """Creates the domain."""
-        return (yield from self._start(job, from_checkpoint=False))
-
-    def restore(self, job: Job) -> Script:
-        """Creates the domain from its checkpoint."""
-        return (yield from self._start(job, from_checkpoint=True))
-
-    def _start(self, job: Job, from_checkpoint: bool) -> Script:
         luck, libvirtd = job.luck, job.libvirtd
         fails = BROKEN if luck.fails else ""
         takes_s = luck.takes_s(0.3, 3.0, 150.0)
-        place = (job.hid, job.vm_id)
         limit_s = 0.5 if luck.turn is Turn.LOST else max(job.left_s - 1.0, job.left_s / 2)
-        untouched = not (job.again or place in self._unsettled or job.order.effect.oid in self._begun_before)
-        self._unsettled.add(place)
-        reply: Reply = yield from job.line.call(
-            job.vm_id, lambda: libvirtd.start(job.vm_id, takes_s, fails, from_checkpoint), limit_s
-        )
+        untouched = not self._doubts.about(job)
+        self._doubts.rise(job)
+        reply: Reply = yield from job.line.call(job.vm_id, lambda: libvirtd.start(job.vm_id, takes_s, fails), limit_s)
         answer = yield from self._judged(job, reply, untouched)
         if answer.certain:
-            self._unsettled.discard(place)
+            self._doubts.settle(job)
         return answer
 
     def _judged(self, job: Job, reply: Reply, untouched: bool) -> Script:
@@ -75,7 +91,7 @@ class Starts:
         if reply.fate is Fate.UNKNOWN:
             return (yield from self._what_became(job, reply.text))
         if reply.life is Life.RUNNING and not reply.text:
-            return _deployed(job)
+            return deployed(job)
         if reply.life is None:
             return Answer(False, f"Could not create domain one-{job.vm_id}: {reply.text}", values=ABSENT)
         return Answer(False, f"one-{job.vm_id} is {reply.life.value}: {reply.text}", certain=False)
@@ -85,12 +101,13 @@ class Starts:
         while job.left_s > 0:
             reply = yield from look(job, job.hid)
             if reply.fate is Fate.DONE and reply.life is Life.RUNNING:
-                return _deployed(job)
+                return deployed(job)
             yield min(2.0, job.left_s)
         return Answer(False, f"{trouble}; the domain may still start", certain=False)
 
 
-def _deployed(job: Job) -> Answer:
+def deployed(job: Job) -> Answer:
+    """The VM runs."""
     return Answer(True, values={"DEPLOY_ID": f"one-{job.vm_id}"})
 
 

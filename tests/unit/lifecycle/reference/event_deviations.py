@@ -24,8 +24,28 @@ _ENDED_BEFORE = (
     Instead(but={"EETIME, ETIME=now": "EETIME=now, ETIME=now if 0"}, variants=("on the front-end",)),
 )
 
+
+def _seen_after_a_restore(step: str) -> Table:
+    """A restore of unknown outcome may have left a domain that is held: its driver sees to it that it runs."""
+    restored = {
+        "to_lcm_state": step,
+        "driver_action": "VMM:restore",
+        "driver_host": "current",
+        "history_effect": "",
+        "resched_effect": "unchanged",
+    }
+    return entries(
+        keys("vm_state RUNNING", f"{step}_FAILURE"),
+        (RACES, WHOLE),
+        Instead({"resched_effect": "clear"}, variants=("no domain",)),
+        Instead(restored, variants=("domain left",)),
+    )
+
+
 ROWS: Table = {
     **entries(keys("vm_state RUNNING", _SEEN_RUNNING), (RACES,), Instead({"resched_effect": "clear"})),
+    **_seen_after_a_restore("BOOT_MIGRATE"),
+    **_seen_after_a_restore("BOOT_STOPPED"),
     **entries(
         keys("vm_state SUSPENDED", "RUNNING UNKNOWN"),
         (WHOLE,),
