@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from holdfast.simulation.run import Outcome
 
 TAIL = 40
+LIMITS = {"hosts": 100, "vms": 1000, "minutes": 1440, "runs": 10_000_000, "jobs": 1024}
+INTERRUPTED = 130
 DESCRIPTION = (
     "Runs the engine, the life cycle, failover, detection and store logic of this program against simulated hosts, "
     "disks, BMCs, links and clocks, and checks after every event that no VM runs twice, that capacity adds up, and "
@@ -29,10 +32,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--seed", type=int, default=1, help="first seed (default 1)")
     parser.add_argument("--runs", type=int, default=1, help="how many seeds, one run each (default 1)")
-    parser.add_argument("--hosts", type=int, default=5)
-    parser.add_argument("--vms", type=int, default=40)
+    parser.add_argument("--hosts", type=int, default=5, help="simulated hosts (default 5)")
+    parser.add_argument("--vms", type=int, default=40, help="VMs that run at the beginning (default 40)")
     parser.add_argument("--minutes", type=float, default=10.0, help="simulated time of a run (default 10)")
-    parser.add_argument("--faults", metavar="KIND,…", help="power,network,storage,bmc,clock,agent,controller, or none")
+    parser.add_argument(
+        "--faults",
+        metavar="KIND,…",
+        help="power,network,storage,bmc,clock,agent,controller (default: all of them), or none",
+    )
     parser.add_argument("--story", action="store_true", help="print all that happens in the run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: as many as cores)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="where the shortest failing story is kept")
@@ -50,6 +57,8 @@ def _simulate(args: argparse.Namespace) -> int:
         if args.replay:
             return _replay(args.replay, args.story)
         options = _options(args)
+        if args.save:
+            _check_save(args.save)
         return _one(options, args.save) if args.story else _many(options, args)
     except HoldfastError as error:
         print(error.message, file=sys.stderr)
@@ -58,6 +67,7 @@ def _simulate(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> Options:
     from holdfast.model.errors import ArgumentError
+    from holdfast.simulation.foundation import VMS_PER_HOST
     from holdfast.simulation.plan import FAULTS, Options
 
     given = (
@@ -67,9 +77,23 @@ def _options(args: argparse.Namespace) -> Options:
     if unknown:
         raise ArgumentError(f"--faults: {', '.join(unknown)} is unknown; there are {', '.join(FAULTS)}, and none.")
     for name in ("hosts", "vms", "minutes", "runs", "jobs"):
-        if getattr(args, name) <= 0:
-            raise ArgumentError(f"--{name} must be positive, it is {getattr(args, name)}.")
+        value = getattr(args, name)
+        if not 0 < value <= LIMITS[name]:
+            raise ArgumentError(f"--{name} must be more than 0 and at most {LIMITS[name]}, it is {value:g}.")
+    most = args.hosts * VMS_PER_HOST
+    if args.vms > most:
+        raise ArgumentError(f"--vms is {args.vms}: {args.hosts} hosts have room for {most}. Ask for more --hosts.")
+    if args.story and args.runs > 1:
+        raise ArgumentError("--story tells one run: leave --runs out, and name its --seed.")
     return Options(args.seed, args.hosts, args.vms, args.minutes, given)
+
+
+def _check_save(path: Path) -> None:
+    """Before the runs, not after them."""
+    from holdfast.model.errors import ArgumentError
+
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ArgumentError(f"--save: {path} cannot be written. Name a file in a directory that you may write to.")
 
 
 def _one(options: Options, save: Path | None) -> int:
@@ -88,19 +112,23 @@ def _many(options: Options, args: argparse.Namespace) -> int:
 
     begun = time.monotonic()
     failed: list[tuple[int, Outcome]] = []
-    for result in campaign(options, args.runs, args.jobs):
-        if result.outcome.rule:
-            failed.append((result.seed, result.outcome))
-            print(f"seed {result.seed}: {result.outcome.rule}: {result.outcome.text}", flush=True)
+    done = 0
+    try:
+        for result in campaign(options, args.runs, args.jobs):
+            done += 1
+            if result.outcome.rule:
+                failed.append((result.seed, result.outcome))
+                print(f"seed {result.seed}: {result.outcome.rule}: {result.outcome.text}", flush=True)
+    except KeyboardInterrupt:
+        print(f"interrupted after {done} of {args.runs} runs, {len(failed)} violations", file=sys.stderr)
+        return INTERRUPTED
     took_s = time.monotonic() - begun
     print(
         f"{args.runs} runs of {options.minutes:g} simulated minutes, {options.hosts} hosts, {options.vms} VMs: "
-        f"{len(failed)} violations, {took_s:.1f} s on {args.jobs} cores"
+        f"{len(failed)} violations, {took_s:.1f} s in {min(args.jobs, args.runs)} processes"
     )
     if not failed:
         return 0
-    from dataclasses import replace
-
     seed, outcome = failed[0]
     first = replace(options, seed=seed)
     return _failed(first, draw(first), outcome, args.save)

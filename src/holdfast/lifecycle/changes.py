@@ -91,6 +91,11 @@ def _close_record_now(vm: Vm, facts: Facts) -> Vm:
     return _stamp(vm, etime=facts.now)
 
 
+def _stay_goes_on(vm: Vm, facts: Facts) -> Vm:
+    """A start from the front-end that failed had ended the stay; the VM is still there."""
+    return _stamp(vm, etime=0)
+
+
 def _stamp_previous(vm: Vm, **fields: Any) -> Vm:
     """The VM with fields of the record before the newest one changed."""
     if vm.previous is None:
@@ -228,6 +233,7 @@ APPLY: dict[Change, Apply] = {
     Change.REOPEN_SOURCE_RUNNING: _reopened(running=True),
     Change.CLOSE_RECORD: _close_record,
     Change.CLOSE_RECORD_NOW: _close_record_now,
+    Change.STAY_GOES_ON: _stay_goes_on,
     Change.CLOSE_PREVIOUS: _close_previous,
     Change.CLOSE_PREVIOUS_IF_OPEN: _close_previous_if_open,
     Change.TAKE_CAPACITY: _engines_work,

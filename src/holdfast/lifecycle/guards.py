@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holdfast.lifecycle.facts import Facts
+from holdfast.lifecycle.positions import SUSPENDED
 from holdfast.lifecycle.vocabulary import Guard
 from holdfast.model.enums import HistoryAction
 from holdfast.model.vm import Vm
@@ -148,8 +149,9 @@ def _datastore_changes(vm: Vm, facts: Facts) -> str | None:
 
 
 def _restore_in_doubt(vm: Vm, facts: Facts) -> str | None:
-    doubt = vm.hid in vm.may_run_on and _found_paused(vm, facts) is not None
-    return None if doubt else "No restore of the VM is in doubt."
+    action = vm.current.action if vm.current is not None else HistoryAction.NONE
+    restored = action is HistoryAction.RESUME if vm.position == SUSPENDED else action is not HistoryAction.MONITOR
+    return None if restored and vm.hid in vm.may_run_on else "No restore of the VM is in doubt."
 
 
 def _taken_for_off(vm: Vm, facts: Facts) -> str | None:

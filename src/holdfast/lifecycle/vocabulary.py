@@ -80,6 +80,8 @@ class Change(Enum):
     REOPEN_SOURCE = auto()
     REOPEN_SOURCE_RUNNING = auto()
     CLOSE_RECORD = auto()
+    STAY_GOES_ON = auto()
+    """A stay that had ended with a failed start from the front-end is open again."""
     CLOSE_RECORD_NOW = auto()
     CLOSE_PREVIOUS = auto()
     CLOSE_PREVIOUS_IF_OPEN = auto()

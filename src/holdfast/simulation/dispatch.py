@@ -13,11 +13,12 @@ from holdfast.engine.ports import Order
 from holdfast.engine.state import State
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind
-from holdfast.simulation.drivers import fencing, saves, transfers, vmm
+from holdfast.simulation.drivers import fencing, transfers, vmm
 from holdfast.simulation.drivers.hook import run_hook
 from holdfast.simulation.drivers.job import Job, Site
 from holdfast.simulation.drivers.luck import Turn
 from holdfast.simulation.drivers.moves import Moves
+from holdfast.simulation.drivers.saves import Restores, Saves
 from holdfast.simulation.kernel import Process, Script
 from holdfast.simulation.shell import Shell
 from holdfast.simulation.watch import Watch
@@ -54,7 +55,7 @@ class Dispatch:
         """A new controller's drivers know nothing of what the earlier ones did."""
         self._engine = engine
         doubts = vmm.Doubts()
-        starts, restores, moves = vmm.Starts(doubts), saves.Restores(doubts), Moves(doubts)
+        starts, saves, restores, moves = vmm.Starts(doubts), Saves(doubts), Restores(doubts), Moves(doubts)
         self._run = {
             EffectKind.VMM_DEPLOY: starts.deploy,
             EffectKind.VMM_RESTORE: restores.restore,
@@ -72,7 +73,7 @@ class Dispatch:
             EffectKind.VMM_RESTORE: restores.probe,
             **dict.fromkeys((EffectKind.VMM_SHUTDOWN, *STOPS), vmm.probe_stop),
             **dict.fromkeys(SIGNALS, vmm.probe_signal),
-            EffectKind.VMM_SAVE: saves.probe_save,
+            EffectKind.VMM_SAVE: saves.probe,
             EffectKind.VMM_MIGRATE: moves.probe,
         }
         for kind in EffectKind:

@@ -4,10 +4,12 @@
 
 * ``vm`` (number, list, or "all") with ``state``, ``host``, ``not_on``, ``runs`` (really, in the world), ``reason``
 * ``host`` with ``state``, ``vms`` (how many), ``error``
-* ``failover`` with ``state``, ``reason``, ``count`` of all failovers
+* ``failover`` with ``state``, ``reason``, ``proof`` (its kind, "none" without), ``count`` of all failovers, and of one
+  ``row`` (a VM's number) ``row_state`` and ``row_reason``
 * ``order``: patterns that the story's lines match one after the other
 * ``never``: a pattern that no line matches
-* ``after``, ``then`` and ``within_s``: how soon one line follows another
+* ``times``: a pattern, and how many lines match it: ``count``, ``at_least`` or ``at_most``
+* ``after``, ``then`` and ``within_s``, ``not_before_s``: how soon one line follows another
 
 and may say ``at`` (seconds), else it is meant at the end.  Patterns are regular expressions.
 """
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from holdfast.engine.state import State
+from holdfast.model.failover import Failover
 from holdfast.model.vm import Vm
 from holdfast.simulation.checkers.reference import position_of
 
@@ -50,7 +53,19 @@ def expectation(told: dict[str, Any]) -> Expectation:
     unknown = told.keys() - {kind} - _DETAILS[kind]
     if unknown:
         raise ValueError(f"[[expect]] {kind} does not know {', '.join(sorted(unknown))}")
+    if kind == "then" and "after" not in told:
+        raise ValueError(f"[[expect]] then needs after: {told}")
+    if kind in ("order", "never", "times", "then"):
+        for pattern in told["order"] if kind == "order" else (told[name] for name in ("after", kind) if name in told):
+            _check_pattern(pattern)
     return Expectation(None if at is None else float(at), kind, told)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
 
 
 def _state(simulation: Simulation) -> State | None:
@@ -121,6 +136,24 @@ def _failover(simulation: Simulation, told: dict[str, Any]) -> Iterator[str]:
         yield f"failover {failover.oid} is {failover.state.name} ({failover.reason}), not {told['state']}"
     if "reason" in told and not re.search(told["reason"], failover.reason):
         yield f"failover {failover.oid} says {failover.reason!r}, nothing like {told['reason']!r}"
+    if "proof" in told:
+        proof = state.proofs.get(failover.proof_id) if state is not None else None
+        kind = proof.kind.name if proof is not None else "none"
+        if kind not in _several(told["proof"]):
+            yield f"failover {failover.oid} has proof {kind}, not {told['proof']}"
+    if "row" in told:
+        yield from _row(failover, told)
+
+
+def _row(failover: Failover, told: dict[str, Any]) -> Iterator[str]:
+    row = next((row for row in failover.rows if row.vm_id == told["row"]), None)
+    if row is None:
+        yield f"failover {failover.oid} has no row for VM {told['row']}"
+        return
+    if "row_state" in told and row.state.name not in _several(told["row_state"]):
+        yield f"VM {row.vm_id} in failover {failover.oid} is {row.state.name} ({row.reason}), not {told['row_state']}"
+    if "row_reason" in told and not re.search(told["row_reason"], row.reason):
+        yield f"VM {row.vm_id} in failover {failover.oid}: {row.reason!r}, nothing like {told['row_reason']!r}"
 
 
 def _order(simulation: Simulation, told: dict[str, Any]) -> Iterator[str]:
@@ -139,6 +172,15 @@ def _never(simulation: Simulation, told: dict[str, Any]) -> Iterator[str]:
             return
 
 
+def _times(simulation: Simulation, told: dict[str, Any]) -> Iterator[str]:
+    found = sum(1 for line in simulation.story.lines() if re.search(told["times"], line))
+    low = told.get("count", told.get("at_least", 0))
+    high = told.get("count", told.get("at_most", found))
+    if not low <= found <= high:
+        wanted = f"{low}" if low == high else f"{low} to {high}"
+        yield f"{told['times']!r} happened {found} times, not {wanted}"
+
+
 def _then(simulation: Simulation, told: dict[str, Any]) -> Iterator[str]:
     begun: float | None = None
     for line in simulation.story.lines():
@@ -146,9 +188,11 @@ def _then(simulation: Simulation, told: dict[str, Any]) -> Iterator[str]:
         if begun is None and re.search(told["after"], line):
             begun = at
         elif begun is not None and re.search(told["then"], line):
-            if at - begun > told["within_s"]:
-                took = f"{at - begun:.1f} s, not within {told['within_s']} s"
-                yield f"{told['then']!r} came {took} after {told['after']!r}"
+            took_s = at - begun
+            if took_s > told.get("within_s", took_s):
+                yield f"{told['then']!r} came {took_s:.1f} s after {told['after']!r}, not within {told['within_s']} s"
+            if took_s < told.get("not_before_s", 0.0):
+                yield f"{told['then']!r} came {took_s:.1f} s after {told['after']!r}, before {told['not_before_s']} s"
             return
     yield f"{told['then']!r} never came after {told['after']!r}"
 
@@ -160,13 +204,15 @@ _LOOKS: dict[str, Look] = {
     "host": _host,
     "order": _order,
     "never": _never,
+    "times": _times,
     "then": _then,
 }
 _DETAILS: dict[str, set[str]] = {
     "vm": {"state", "host", "not_on", "runs", "reason"},
     "host": {"state", "vms", "error"},
-    "failover": {"state", "reason", "count"},
+    "failover": {"state", "reason", "count", "proof", "row", "row_state", "row_reason"},
     "order": set(),
     "never": set(),
-    "then": {"after", "within_s"},
+    "times": {"count", "at_least", "at_most"},
+    "then": {"after", "within_s", "not_before_s"},
 }

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from holdfast.model.enums import EffectKind
 from holdfast.simulation.agents import Agents
 from holdfast.simulation.bmc import Mood
+from holdfast.simulation.drivers.luck import TURNS, Fated, Fortune
 from holdfast.simulation.machine import Machine
 from holdfast.simulation.plan import Entry
 from holdfast.simulation.shell import Crash, Shell
@@ -25,10 +27,11 @@ Key = tuple[str, Any]
 class Faults:
     """Does the harm, and takes it back."""
 
-    def __init__(self, world: World, shell: Shell, agents: Agents) -> None:
+    def __init__(self, world: World, shell: Shell, agents: Agents, fortune: Fortune) -> None:
         self._world = world
         self._shell = shell
         self._agents = agents
+        self._fortune = fortune
         self._held: Counter[Key] = Counter()
         self._undo: dict[Key, Callable[[], None]] = {}
         self._do: dict[str, Callable[[Args], None]] = {
@@ -47,6 +50,7 @@ class Faults:
             "libvirtd-hang": self._libvirtd_hang,
             "libvirtd-crash": self._libvirtd_crash,
             "guest-ends": self._guest_ends,
+            "driver": self._driver,
             "crash": self._crash,
             "store-refuses": self._store_refuses,
             "store-slow": self._store_slow,
@@ -68,6 +72,7 @@ class Faults:
             self._held[key] = 1
             self._release(key)
         self._shell.crash_at = None
+        self._fortune.fated.clear()
         for machine in self._world.machines.values():
             if not machine.powered:
                 self._world.kernel.after(BOOT_AFTER_HEALING_S, self._boot, machine)
@@ -212,6 +217,13 @@ class Faults:
             bmc.mood = Mood.WELL
 
         self._hold(("bmc", bmc.machine.hid), float(args["for_s"]), undo)
+
+    def _driver(self, args: Args) -> None:
+        """Steps of drivers go wrong: ``turn`` says how, ``kind``, ``vm`` and ``host`` which, ``times`` how many."""
+        given = {name: args.get(name) for name in ("vm", "host", "times")}
+        vm_id, hid, times = (None if value is None else int(value) for value in given.values())
+        fated = Fated(EffectKind(args["kind"]), TURNS[str(args["turn"])], vm_id, hid, times)
+        self._fortune.fated.append(fated)
 
     # --- the controller
 

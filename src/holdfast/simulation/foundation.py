@@ -25,6 +25,8 @@ from holdfast.store.memory import MemoryStore
 BEGIN = 1_800_000_000.0
 HOOK = 'NAME="ft"\nTYPE="state"\nRESOURCE="HOST"\nSTATE="ERROR"\nCOMMAND="ft/host_error"\nARGUMENTS="$TEMPLATE -m"'
 VM = 'NAME="vm{}"\nCPU=0.1\nMEMORY=512\nDISK=[TYPE="fs",SIZE="16",FORMAT="qcow2"]\nNIC=[NETWORK="net"]'
+VMS_PER_HOST = 16
+"""As many of these as an agent's host has memory for."""
 LIMITS_S = {
     EffectKind.VMM_DEPLOY: 45.0,
     EffectKind.VMM_RESTORE: 45.0,

@@ -42,12 +42,13 @@ class Promise:
 class Process:
     """A script that runs; ``result`` is kept with what it returns, never when it was killed."""
 
-    __slots__ = ("_kernel", "_script", "_turn", "result")
+    __slots__ = ("_kernel", "_running", "_script", "_turn", "result")
 
     def __init__(self, kernel: Kernel, script: Script) -> None:
         self._kernel = kernel
         self._script: Script | None = script
         self._turn = 0
+        self._running = False
         self.result = Promise()
 
     @property
@@ -61,11 +62,18 @@ class Process:
         if script is None or turn != self._turn:
             return
         self._turn += 1
+        self._running = True
         try:
             wait = next(script)
         except StopIteration as end:
-            self._script = None
-            self.result.keep(end.value)
+            if self._script is not None:
+                self._script = None
+                self.result.keep(end.value)
+            return
+        finally:
+            self._running = False
+        if self._script is None:
+            script.close()
             return
         if isinstance(wait, tuple):
             promise, limit_s = wait
@@ -79,9 +87,9 @@ class Process:
             self._kernel.after(wait, self.go_on, self._turn)
 
     def kill(self) -> None:
-        """It does nothing any more; its ``finally`` clauses run."""
+        """It does nothing any more; its ``finally`` clauses run, at its next wait when it brought this on itself."""
         script, self._script = self._script, None
-        if script is not None:
+        if script is not None and not self._running:
             script.close()
 
 

@@ -163,6 +163,20 @@ class Libvirtd:
         yield takes_s
         return fails if self._machine.domains.get(vm_id) is domain else GONE
 
+    def confirm(self, vm_id: int, move: str) -> Script:
+        """Marks what has arrived as the newest state of the guest."""
+        yield 0.01
+        domain = self._machine.domains.get(vm_id)
+        if domain is not None:
+            domain.confirmed = move
+        return ""
+
+    def mark(self, vm_id: int) -> Script:
+        """What that mark says."""
+        yield 0.01
+        domain = self._machine.domains.get(vm_id)
+        return domain.confirmed if domain is not None else ""
+
     def migrate(self, vm_id: int, to: Machine, takes_s: float, fails: str, led: Led) -> Script:
         """Moves the running domain, which is held at the destination then; the controller leads both sides."""
         source, world = self._machine, self._world

@@ -155,6 +155,11 @@ class Lines:
         self.by_host = {hid: Line(world, machine) for hid, machine in world.machines.items()}
         self.reset()
 
+    def close(self) -> None:
+        """The controller dies: from now on it says nothing to anybody."""
+        for line in self.by_host.values():
+            line.connected = False
+
     def reset(self) -> None:
         """The controller has died: its connections are gone."""
         for line in self.by_host.values():

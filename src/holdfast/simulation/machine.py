@@ -51,6 +51,8 @@ class Domain:
     """Somebody wants its migration or saving to end."""
     busy: bool = False
     """Libvirt is at work on it: migrating, saving, restoring."""
+    confirmed: str = ""
+    """The migration that brought it, and whose source was seen to be gone."""
     memory: int = 0
     """Which memory it has (:class:`.world.Memories`)."""
 

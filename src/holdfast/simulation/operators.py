@@ -60,6 +60,7 @@ TRANSIENT = (
 ANYTHING = (*RUNNING, *UNKNOWN, *TRANSIENT, "deploy", "hold", "release", "migrate", "resume")
 STATUS = {"enable": 0, "disable": 1, "offline": 2}
 RECOVER = {"failure": 0, "success": 1, "retry": 2, "delete": 3, "recreate": 4, "delete-db": 5}
+DRIVEN = ("confirm", "retry", "abort")
 MIGRATE = {
     "migrate": (False, 0),
     "live": (True, 0),
@@ -81,6 +82,16 @@ WITH_ITEM: dict[str, Callable[[int, int], Command]] = {
     "disk-resize": lambda vm, item: c.ResizeDisk(vm, 0, str(32 + 16 * item)),
     "resize": lambda vm, item: c.ResizeVm(vm, f"CPU=0.{1 + item}\nMEMORY={512 + 128 * item}"),
 }
+PLAIN = (
+    *("poweroff", "poweroff-hard", "suspend", "stop", "undeploy", "undeploy-hard", "terminate", "terminate-hard"),
+    *("resume", "reboot", "reboot-hard", "resched", "unresched", "hold", "release"),
+)
+ACTIONS = (
+    *(*PLAIN, *WITH_ITEM, "deploy", "migrate"),
+    *(f"recover-{name}" for name in RECOVER),
+    *(f"migrate-{name}" for name in MIGRATE if name != "migrate"),
+)
+"""Whatever may be asked of a VM, by name."""
 
 
 def actions_in(vm: Vm) -> Sequence[str]:
@@ -203,7 +214,8 @@ class Operators:
         self._shell.call(command, told)
 
     def _create(self, state: State, args: Mapping[str, Any]) -> None:
-        self._call(c.AllocateVm(NEW_VM, hold=bool(args.get("hold"))), "create")
+        template = str(args.get("template", NEW_VM))
+        self._call(c.AllocateVm(template, hold=bool(args.get("hold"))), "create")
 
     def _host(self, state: State, args: Mapping[str, Any]) -> None:
         hid, action = int(args["host"]), str(args["action"])

@@ -15,6 +15,8 @@ from typing import Any
 FAULTS = ("power", "network", "storage", "bmc", "clock", "agent", "controller")
 ACTIVE_SHARE = 0.65
 """So much of a run there are faults and operators; the rest is for healing."""
+HEALING_S = 200.0
+"""So long at least, however short the run: hosts have to boot, and steps to come to their deadlines."""
 _FAULT_EVERY_S = 26.0
 _USER_EVERY_S = 3.5
 _OPERATOR_EVERY_S = 40.0
@@ -83,24 +85,12 @@ class Plan:
             "entries": [{"at": entry.at, "what": entry.what, **entry.args} for entry in self.entries],
         }
 
-    @staticmethod
-    def from_json(told: Mapping[str, Any]) -> Plan:
-        """The plan from plain values; raises KeyError or TypeError when they are none."""
-        entries = tuple(_entry(dict(entry)) for entry in told["entries"])
-        sizes = (int(told["seed"]), int(told["hosts"]), int(told["vms"]))
-        times = (float(told["seconds"]), float(told["active_s"]))
-        return Plan(*sizes, *times, str(told["hook"]), float(told["trouble"]), entries)
-
-
-def _entry(told: dict[str, Any]) -> Entry:
-    return Entry(float(told.pop("at")), str(told.pop("what")), told)
-
 
 def draw(options: Options) -> Plan:
     """The plan that belongs to this seed."""
     random = Random(options.seed)
-    seconds = options.minutes * 60
-    active_s = seconds * ACTIVE_SHARE
+    active_s = options.minutes * 60 * ACTIVE_SHARE
+    seconds = max(options.minutes * 60, active_s + HEALING_S)
     mode = random.choice(MODES)
     hook = f"{mode} PAUSE={random.choice((0, 1, 2, 5))}" + random.choice(("", "", "\nFORCE=YES"))
     entries = [

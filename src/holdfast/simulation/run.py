@@ -65,7 +65,7 @@ class Simulation:
         site = Site(self.world, self.lines, libvirtds, self.fortune, self.shell.clock)
         self.dispatch = Dispatch(site, self.shell, self.watch, self.checkers.writers.touched)
         self.agents = Agents(self.kernel, self.world.machines, self.shell)
-        self.faults = Faults(self.world, self.shell, self.agents)
+        self.faults = Faults(self.world, self.shell, self.agents, self.fortune)
         self.operators = Operators(self.world, self.shell, self.wishes, plan.vms)
         self._populate(plan.vms)
 
@@ -104,6 +104,7 @@ class Simulation:
 
     def died(self) -> None:
         """The controller is gone."""
+        self.lines.close()
         self.dispatch.died()
         self.watch.died()
         self.lines.reset()

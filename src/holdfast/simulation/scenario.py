@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.model.errors import HoldfastError
+from holdfast.simulation.entries import entries_of
 from holdfast.simulation.expectations import Expectation, expectation
 from holdfast.simulation.foundation import BEGIN
-from holdfast.simulation.plan import Entry, Plan
+from holdfast.simulation.plan import Plan
 from holdfast.simulation.run import Simulation
 
 KEYS = {"title", "hosts", "vms", "seconds", "heal_at", "mode", "pause", "force", "fencing", "seed", "trouble"}
@@ -61,7 +62,7 @@ def _scenario(told: dict[str, Any]) -> Scenario:
     unknown = sorted(told.keys() - KEYS)
     if unknown:
         raise ValueError(f"unknown key {', '.join(unknown)}; known are {', '.join(sorted(KEYS))}")
-    entries = sorted((_entry(dict(step)) for step in steps), key=lambda entry: entry.at)
+    entries = entries_of(steps)
     seconds = float(told.get("seconds", 120))
     plan = Plan(
         int(told.get("seed", 1)),
@@ -71,13 +72,9 @@ def _scenario(told: dict[str, Any]) -> Scenario:
         float(told.get("heal_at", seconds)),
         _hook(told),
         float(told.get("trouble", 0.0)),
-        tuple(entries),
+        entries,
     )
     return Scenario(str(told["title"]), plan, tuple(expectation(dict(item)) for item in expected))
-
-
-def _entry(step: dict[str, Any]) -> Entry:
-    return Entry(float(step.pop("at")), str(step.pop("what")), step)
 
 
 def _hook(told: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ class Watch:
         self._lives: dict[tuple[int, int], Life] = {}
         world.watchers.append(self._domain_changed)
         for line in lines.by_host.values():
-            line.told_up = self._connected
+            line.told_up = self._take_stock
 
     def died(self) -> None:
         """The controller is gone, and its investigations with it."""
@@ -60,7 +60,7 @@ class Watch:
         if what and self._lines.by_host[domain.hid].connected:
             self._world.kernel.after(EVENT_DELAY_S, self._tell, (domain.hid, domain.vm_id, what, self._shell.session))
 
-    def _connected(self, hid: int) -> None:
+    def _take_stock(self, hid: int) -> None:
         """A new connection: what happened before was not heard."""
         for domain in self._world.machines[hid].domains.values():
             if domain.life in HELD:
@@ -71,7 +71,7 @@ class Watch:
         hid, vm_id = place
         machine = self._world.machines[hid]
         domain = machine.domains.get(vm_id)
-        if domain is not None and domain.life in HELD and not (domain.busy or machine.hung):
+        if domain is not None and domain.life in HELD and not machine.hung and self._lines.by_host[hid].connected:
             self._tell((hid, vm_id, "SUSPENDED", self._shell.session))
 
     def _tell(self, seen: tuple[int, int, str, int]) -> None:

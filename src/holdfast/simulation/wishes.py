@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from holdfast.model.vm import Vm
+from holdfast.model.vm_states import VmState
 
 OFF = (
     "poweroff",
@@ -18,6 +19,7 @@ OFF = (
     "hold",
 )
 GONE = ("terminate", "terminate-hard", "recover-delete", "recover-delete-db")
+CLEANED = ("recover-delete", "recover-recreate", *GONE)
 ON = ("resume", "deploy", "release", "recover-recreate")
 
 
@@ -44,7 +46,9 @@ class Wishes:
         self.doubted: set[int] = set()
         """VMs whose user does not know whether the last call was carried out."""
         self.refused: set[int] = set()
-        """VMs whose start has failed, of which their user was told."""
+        """VMs that do not run, of which their user was told: a start failed, or something else was done with them."""
+        self._last: dict[int, str] = {}
+        """What was asked of a VM last."""
 
     def unsure(self, vm: Vm, action: str) -> None:
         """Whether the call was carried out, its user was not told."""
@@ -62,11 +66,14 @@ class Wishes:
         self._given_up(vm, action)
         if action in ("recover-success", "recover-failure"):
             self.vouched.add(vm.oid)
+        if vm.state is VmState.POWEROFF:
+            self.refused.add(vm.oid)
 
     def _given_up(self, vm: Vm, action: str) -> None:
-        in_cleanup = vm.lcm_state.name.startswith("CLEANUP") and action.startswith("recover-")
-        if action == "recover-delete-db" or in_cleanup:
+        cleaning = vm.lcm_state.name.startswith("CLEANUP") or self._last.get(vm.oid) in CLEANED
+        if action == "recover-delete-db" or (cleaning and action.startswith("recover-")):
             self.abandoned.add(vm.oid)
+        self._last[vm.oid] = action
 
     def _set(self, vm_id: int, wish: Wish, action: str) -> None:
         self.doubted.discard(vm_id)
@@ -79,8 +86,8 @@ class Wishes:
         if self.of.get(vm_id) in (Wish.OFF, Wish.GONE):
             self.of.pop(vm_id)
 
-    def starts(self, vm_id: int) -> None:
-        """A start was ordered: what was said of earlier steps is history."""
+    def starts_anew(self, vm_id: int) -> None:
+        """A start from the disks was ordered: what was said of earlier steps is history."""
         self.vouched.discard(vm_id)
 
     def recreated(self, vm_id: int) -> None:

@@ -292,6 +292,30 @@ def test_a_vm_that_is_made_anew_has_no_snapshots(rig: Rig) -> None:
     assert (snapshots(rig, vm), rig.vm(vm).snapshots) == ({}, ())
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a\nb", r"holds the control character '\\n' at position 2.*leave that character out"),
+        ("\x1b[2J", "control character"),
+        ("a\u2028b", "control character"),
+        ("x" * 10_000, "has 10000 characters, at most 128 are allowed: choose a shorter one"),
+    ],
+)
+def test_the_name_of_a_snapshot_is_one_short_line(rig: Rig, name: str, said: str) -> None:
+    vm = running(rig)
+    rig.call(c.CreateDiskSnapshot(vm, 0, "überprüft, 2. <Fassung>"))
+    rig.settle()
+    before = rig.vm(vm)
+    for command in (
+        c.CreateSnapshot(vm, name),
+        c.CreateDiskSnapshot(vm, 0, name),
+        c.RenameDiskSnapshot(vm, 0, 0, name),
+    ):
+        with pytest.raises(ActionError, match=said):
+            rig.call(command)
+    assert (rig.vm(vm), rig.orders) == (before, [])
+
+
 def test_vms_that_do_not_exist_are_named(rig: Rig) -> None:
     whole = (c.CreateSnapshot(9), c.RevertSnapshot(9, 0), c.DeleteSnapshot(9, 0))
     disk = (c.CreateDiskSnapshot(9, 0), c.RevertDiskSnapshot(9, 0, 0), c.DeleteDiskSnapshot(9, 0, 0))

@@ -203,6 +203,7 @@ SITUATIONS: Mapping[str, Situation] = {
         Situation("there", (THERE,)),
         Situation("off-there", (THERE,), action=A.MONITOR),
         Situation("left", (HERE, THERE)),
+        Situation("resumed", (HERE,), action=A.RESUME),
         Situation("poff-left", (OLD, THERE), action=A.POFF_MIGRATE),
         Situation("three", (OLD, HERE, THERE)),
         Situation("three-source-dies", (OLD, HERE, THERE), facts=replace(FACTS, dead_hid=OLD)),

@@ -16,7 +16,7 @@ from holdfast.model.enums import EffectKind
 from holdfast.model.snapshot import DiskSnapshots
 from holdfast.model.vm import Vm
 from tests.unit.tm.site import Site, opened
-from tests.unit.vmm.objects import a_stay
+from tests.unit.vmm.objects import a_stay, an_order
 
 K = EffectKind
 PERSISTENT = "CLONE=NO, SAVE=YES, PERSISTENT=YES"
@@ -120,20 +120,61 @@ def test_ids_of_snapshots_that_never_came_to_be_are_left_out(site: Site, kind: s
     assert site.holds(disk, "qcow2", "0x33")
 
 
-def test_an_earlier_snapshot_than_the_layers_that_are_there_is_refused(site: Site) -> None:
-    image = site.image("aaa")
-    first = site.vm(site.disk(image, "qcow2", PERSISTENT))
-    assert site.run(K.TM_PROLOG, first) == OK
+def left_by_another(site: Site) -> Vm:
+    """A persistent image with the layers of a VM that was removed without its epilog; a VM without any snapshot."""
+    vm = started(site, kind=PERSISTENT)
     for number in (0, 1):
-        assert snapshot(site, K.TM_SNAPSHOT_CREATE, first, number) == OK
+        assert snapshot(site, K.TM_SNAPSHOT_CREATE, vm, number) == OK
     site.write(site.directory / "disk.0", "qcow2", "0x77")
-    assert site.run(K.TM_DELETE, first) == OK
-    assert site.run(K.TM_PROLOG, first) == OK, "another VM, with no snapshots on record"
+    assert site.run(K.TM_DELETE, vm) == OK
+    return vm
+
+
+@pytest.mark.parametrize("way", [K.TM_PROLOG, K.TM_ATTACH])
+def test_layers_that_an_earlier_vm_left_go_into_the_image_before_the_next_gets_it(site: Site, way: EffectKind) -> None:
+    vm = left_by_another(site)
+    disk, image = site.directory / "disk.0", site.root / "1/aaa"
+    assert site.run(way, vm, ITEM=0) == OK
+    assert site.files("1/aaa.snap") == ["0", "aaa.snap"]
+    assert site.holds(image, "qcow2", "0x77")
+    assert not snapshot_probe(site, K.TM_SNAPSHOT_CREATE, vm, 0)
+    assert snapshot(site, K.TM_SNAPSHOT_CREATE, vm, 0) == OK
+    site.write(disk, "qcow2", "0x88")
+    assert snapshot(site, K.TM_SNAPSHOT_REVERT, vm, 0) == OK
+    assert site.holds(disk, "qcow2", "0x77"), "back at its own snapshot, not at the image of the earlier VM"
+
+
+def test_layers_that_another_program_still_writes_are_not_merged(site: Site) -> None:
+    vm = left_by_another(site)
+
+    async def story() -> Answer:
+        async with opened(site.root / "1/aaa.snap/2"):
+            return await site.driver.run(an_order(K.TM_PROLOG, vm, None, 2))
+
+    answer = asyncio.run(story())
+    assert not answer.ok
+    assert "lock" in answer.message
+    assert site.run(K.TM_PROLOG, vm) == OK
     assert site.holds(site.directory / "disk.0", "qcow2", "0x77")
-    answer = snapshot(site, K.TM_SNAPSHOT_CREATE, first, 0)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_somebody_elses_layer_is_not_taken_for_the_snapshot_that_is_wanted(site: Site, number: int) -> None:
+    vm = left_by_another(site)
+    kept = replace(vm, snapshots=(DiskSnapshots(0, next_oid=number + 1),))
+    assert site.run(K.TM_PROLOG, kept) == OK
+    answer = snapshot(site, K.TM_SNAPSHOT_CREATE, kept, number)
     assert (answer.ok, answer.certain) == (False, True)
-    assert "is on layer 2 already, which is no base for snapshot 0; merge" in answer.message
+    assert f"is on layer 2 already, which is no base for snapshot {number}; merge" in answer.message
     assert site.holds(site.directory / "disk.0", "qcow2", "0x77")
+
+
+def test_a_snapshot_that_this_very_order_made_is_done(site: Site) -> None:
+    vm = started(site, kind=PERSISTENT)
+    assert snapshot(site, K.TM_SNAPSHOT_CREATE, vm, 0) == OK
+    assert not snapshot(site, K.TM_SNAPSHOT_CREATE, vm, 0).ok
+    assert snapshot_probe(site, K.TM_SNAPSHOT_CREATE, vm, 0), "the controller was restarted"
+    assert snapshot(site, K.TM_SNAPSHOT_CREATE, vm, 0) == OK
 
 
 @FORMATS

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from holdfast.drivers.tm.lines import Step
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
+from holdfast.model.snapshot import DiskSnapshots
 from tests.unit.tm.site import Site
 from tests.unit.vmm.objects import a_datastore, a_stay, an_order
 
@@ -99,7 +101,8 @@ def test_the_newest_snapshot_of_a_persistent_image_is_used(site: Site) -> None:
     folder.mkdir()
     for name in ("1", "2", "10"):
         (folder / name).touch()
-    assert site.run(PROLOG, site.vm(site.disk(image, "qcow2", PERSISTENT))) == OK
+    vm = replace(site.vm(site.disk(image, "qcow2", PERSISTENT)), snapshots=(DiskSnapshots(0, next_oid=10),))
+    assert site.run(PROLOG, vm) == OK
     assert os.readlink(site.directory / "disk.0") == str(folder / "10")
 
 

@@ -33,9 +33,16 @@ def test_a_prepared_draft_is_nothing_yet_and_nobody_elses(tmp_path: Path) -> Non
     files.prepare()
     assert not files.complete(STAY, STAY + 200)
     assert files.draft.stat().st_mode & 0o007 == 0
-    a_file(files.draft, WHOLE)
+
+
+def test_a_save_of_a_running_domain_starts_from_nothing(tmp_path: Path) -> None:
+    files = Checkpoint(tmp_path)
+    for path in (files.path, files.draft, files.used):
+        a_file(path, WHOLE, STAY - 40)
     files.prepare()
-    assert files.complete(STAY, STAY + 200), "a whole one is not lost by being prepared again"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.draft"]
+    assert files.draft.read_bytes() == b""
+    assert not files.complete(STAY, STAY + 200), "neither is what was saved before this stay"
 
 
 def test_half_a_draft_never_takes_the_place_of_a_checkpoint(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from lxml import etree
 
-from holdfast.drivers.vmm.domain_orders import Presence
+from holdfast.drivers.vmm.domain_orders import ARRIVAL_NAMESPACE, Presence
 from holdfast.drivers.vmm.elements import document
 from holdfast.drivers.vmm.migration_orders import marked, refuse_incoherent_disks
 from holdfast.drivers.vmm.moves import Step, next_step
@@ -30,7 +31,8 @@ SIGHTS = (None, *Presence)
         (HALTED, ABSENT, None, Step.STAY),
         (HALTED, ABSENT, ": no", Step.STAY),
         (ABSENT, INCOMING, "", Step.ARRIVE),
-        (ABSENT, INCOMING, None, Step.ARRIVE),
+        (ABSENT, INCOMING, None, Step.GO_BACK),
+        (ABSENT, PAUSED, None, Step.ARRIVE),
         (ABSENT, INCOMING, ": no", Step.GO_BACK),
         (ABSENT, RUNNING, "", Step.ARRIVED),
         (HALTED, RUNNING, None, Step.RELEASE_SOURCE),
@@ -51,6 +53,7 @@ def test_the_guest_goes_on_at_one_side_only_when_it_is_gone_from_the_other() -> 
         step = next_step(here, there, busy, failure)
         if step is Step.ARRIVE:
             assert here is ABSENT
+            assert failure == "" or there is PAUSED, "libvirt said that it ended it there, or it has run here"
         if step in (Step.STAY, Step.MIGRATE):
             assert there is ABSENT
         if step in (Step.ARRIVE, Step.STAY, Step.GO_BACK, Step.MIGRATE):
@@ -69,6 +72,12 @@ def test_the_mark_is_made_once_and_known_backing_files_are_dropped() -> None:
     assert len(root.find("metadata")) == 2
     assert root.find("devices/disk/backingStore") is None
     assert len(document(marked("<domain/>"), "").find("metadata")) == 1
+
+
+def test_the_mark_of_an_earlier_arrival_says_nothing_about_this_one() -> None:
+    mark = f"<confirmed xmlns='{ARRIVAL_NAMESPACE}' move='1.2'/>"
+    root = document(marked(f"<domain><metadata>{mark}</metadata></domain>"), "")
+    assert [etree.QName(child).localname for child in root.find("metadata")] == ["arriving"]
 
 
 def test_a_disk_with_a_cache_of_its_host_is_not_migrated_as_if_it_were_safe() -> None:

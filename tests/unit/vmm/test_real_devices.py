@@ -51,9 +51,16 @@ def test_a_disk_is_plugged_into_a_running_guest_and_out_again(rack: Rack, target
         vm = with_extra(bare, image(here, target).replace("vdb", target))
         assert (await here.do(EffectKind.VMM_DEPLOY, bare, host)).ok
         await here.booted(bare)
-        for _ in range(2):
-            answer = await here.do(EffectKind.VMM_ATTACH_DISK, vm, host, ITEM="1")
-            assert answer.ok, answer
+        answer = await here.do(EffectKind.VMM_ATTACH_DISK, vm, host, ITEM="1")
+        assert answer.ok, answer
+        taken = await here.do(EffectKind.VMM_ATTACH_DISK, vm, host, ITEM="1")
+        assert (taken.ok, taken.certain) == (False, True), "another order, so another disk"
+        assert f"still has another disk at {target}" in taken.message
+        order = here.order(EffectKind.VMM_ATTACH_DISK, vm, host, None, 30, {"ITEM": "1"})
+        here.driver = here.new_driver()
+        assert await here.driver.probe(order) is not None
+        assert (await here.driver.run(order)).ok
+        here.driver = here.new_driver()
         source = (await here.description(vm, host)).find(f"devices/disk/target[@dev='{target}']/../source")
         assert source.get("file") == str(here.directory(oid) / "disk.1.snap/0")
         for _ in range(2):

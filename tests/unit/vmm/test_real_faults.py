@@ -182,24 +182,38 @@ def test_a_migration_whose_controller_is_killed_is_begun_anew_by_the_next(rack: 
     tell(rack, story)
 
 
-@pytest.mark.parametrize("kind", [EffectKind.VMM_MIGRATE, EffectKind.VMM_DEPLOY])
-def test_a_guest_that_arrived_but_was_never_let_go_on(rack: Rack, kind: EffectKind) -> None:
-    """The controller was killed in between: the migration is carried on; a start begins anew."""
+@pytest.mark.parametrize(
+    ("oid", "kind", "confirmed"),
+    [
+        (835, EffectKind.VMM_MIGRATE, True),
+        (861, EffectKind.VMM_MIGRATE, False),
+        (836, EffectKind.VMM_DEPLOY, True),
+    ],
+)
+def test_a_guest_that_arrived_but_was_never_let_go_on(rack: Rack, oid: int, kind: EffectKind, confirmed: bool) -> None:
+    """The controller was killed in between: a migration that went well is carried on; a start begins anew."""
 
     async def story(here: Racked) -> None:
-        oid = 835 if kind is EffectKind.VMM_MIGRATE else 836
         vm, first, second = await deployed(here, oid), here.host(1), here.host(2)
         order = here.order(EffectKind.VMM_MIGRATE, vm, first, second, 9, {})
         assert await here.driver.probe(order) is None
 
         def half(source: Any, destination: Any) -> None:
             migration_orders.migrate(source, destination, domain_of(vm))
+            if confirmed:
+                stay = vm.history[-1]
+                migration_orders.confirm(source, destination, domain_of(vm), f"{stay.seq}.{stay.stime}")
 
         await call_both(here.connections, 1, 2, half, CALL_S)
         assert await on(here, second, lambda c: look(c, domain_of(vm))) is Presence.INCOMING
         here.driver = here.new_driver()
         assert await here.driver.probe(order) is None
-        if kind is EffectKind.VMM_MIGRATE:
+        if not confirmed:
+            answer = await here.driver.run(order)
+            assert (answer.ok, answer.certain) == (False, True)
+            assert "neither on host1 nor on host2" in answer.message
+            assert await here.is_on(vm) == []
+        elif kind is EffectKind.VMM_MIGRATE:
             assert (await here.driver.run(order)).ok
             assert (await here.new_driver().probe(order)) is not None
             await alone_and_well(here, vm)
@@ -249,8 +263,8 @@ def test_a_save_of_a_guest_that_is_gone_fails_and_takes_no_old_checkpoint_for_it
         os.utime(old, (1, 1))
         assert (await here.do(EffectKind.VMM_CANCEL, vm, here.host(1))).ok
         answer = await here.do(EffectKind.VMM_SAVE, vm, here.host(1))
-        assert (answer.ok, answer.certain) == (False, True)
-        assert "its memory was not saved" in answer.message
+        assert (answer.ok, answer.certain) == (False, False)
+        assert "is not there, so it cannot be saved" in answer.message
 
     tell(rack, story)
 

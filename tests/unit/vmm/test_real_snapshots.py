@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -84,9 +85,10 @@ def test_a_disk_snapshot_of_a_running_guest_keeps_every_write_over_moves_and_res
         assert (await here.do(EffectKind.VMM_DEPLOY, vm, host)).ok
         await here.booted(vm)
         for number in ("0", "1"):
-            for _ in range(2):
-                answer = await here.do(EffectKind.VMM_DISK_SNAPSHOT_CREATE, vm, host, DISK_ID="0", ITEM=number)
-                assert answer.ok, answer
+            answer = await here.do(EffectKind.VMM_DISK_SNAPSHOT_CREATE, vm, host, DISK_ID="0", ITEM=number)
+            assert answer.ok, answer
+            taken = await here.do(EffectKind.VMM_DISK_SNAPSHOT_CREATE, vm, host, DISK_ID="0", ITEM=number)
+            assert (taken.ok, taken.certain) == (False, True), "another order's layer"
             source = (await here.description(vm, host)).find("devices/disk/source").get("file")
             assert source == str(disk.with_name("disk.0.snap") / str(int(number) + 1))
             assert disk.resolve() == disk.with_name("disk.0.snap").resolve() / str(int(number) + 1)
@@ -113,11 +115,12 @@ def test_snapshots_are_carried_on_from_wherever_the_controller_was_killed(rack: 
         assert (await here.do(EffectKind.VMM_DEPLOY, vm, host)).ok
         await here.booted(vm)
 
-        def create(connection: Any) -> str:
+        def create(connection: Any, name: str) -> str:
             domain = connection.lookupByName("one-824")
-            return str(domain.snapshotCreateXML("<domainsnapshot><name>snap-0</name></domainsnapshot>").getName())
+            return str(domain.snapshotCreateXML(f"<domainsnapshot><name>{name}</name></domainsnapshot>").getName())
 
-        assert await here.connections.call(1, create, 30) == "snap-0"
+        for name in ("snap-7", "snap-0"):
+            assert await here.connections.call(1, partial(create, name=name), 30) == name
         order = here.order(EffectKind.VMM_SNAPSHOT_CREATE, vm, host, None, 30, {"ITEM": "0"})
         assert await here.driver.probe(order) is None
         assert (await here.driver.run(order)).ok
@@ -134,6 +137,7 @@ def test_snapshots_are_carried_on_from_wherever_the_controller_was_killed(rack: 
         refused = await here.do(EffectKind.VMM_SNAPSHOT_REVERT, vm, host, ITEM="0")
         assert (refused.ok, refused.certain) == (False, True)
         assert "snap-0 is not in" in refused.message, "its disk has another layer since: going back would lose the VM"
+        assert await here.connections.call(1, partial(create, name="snap-8"), 30) == "snap-8"
         assert (await here.do(EffectKind.VMM_MIGRATE, vm, host, other)).ok, "libvirt knows of no snapshot"
         assert (await here.goes_on(vm)).ok
 

@@ -86,6 +86,7 @@ class TmDriver:
         self._vms_path = vms_path
         self._clock = clock
         self._layers = DiskLayers()
+        self._begun_before: set[int] = set()
         self._probe = Probe(self._area, self._places)
         shared = SharedTransfers(self._area)
         self._drivers: dict[str, Transfers] = {**dict.fromkeys(_SHARED, shared), "dummy": DummyTransfers()}
@@ -96,6 +97,7 @@ class TmDriver:
 
     async def probe(self, order: Order) -> Answer | None:
         """After a restart: ok when the files show that it was done, else None: it is to be done (again)."""
+        self._begun_before.add(order.effect.oid)
         if order.vm is None:
             return None
         try:
@@ -159,6 +161,11 @@ class TmDriver:
         disk = await self._layered_disk(vm, disk_id, limit_s)
         return await self._layers.prepare(disk, snapshot_id, Clockwork(limit_s))
 
+    async def insist_on_new_layer(self, vm: Vm, disk_id: int, snapshot_id: int, limit_s: float) -> None:
+        """Before an order's first :meth:`prepare_layer`: raises TransferError when somebody else's layer is there."""
+        disk = await self._layered_disk(vm, disk_id, limit_s)
+        await self._layers.insist_on_new(disk, snapshot_id, Clockwork(limit_s))
+
     async def point_at_layer(self, vm: Vm, disk_id: int, layer: Layer, limit_s: float) -> None:
         """``disk.<id>`` leads to this layer from now on: before the hypervisor writes there; raises TransferError."""
         disk = await self._layered_disk(vm, disk_id, limit_s)
@@ -180,10 +187,19 @@ class TmDriver:
         clockwork = Clockwork(order.effect.deadline - self._clock())
         request = request_of(order.effect, vm)
         text = "".join(f"{line}\n" for line in transfer_lines(request, vm, self._places))
+        if order.effect.oid not in self._begun_before:
+            await self._insist_on_new_snapshot(request, vm, clockwork)
         path = await write_vm_file(self._vms_path, vm.oid, request.file_name, text, clockwork.left_s)
         lines = parse(await read_vm_file(path, clockwork.left_s))
         await self._perform_all(lines, vm, clockwork, to_the_end=request.step in _REMOVALS)
         await self._await_exports(request, vm, order.datastores, clockwork)
+
+    async def _insist_on_new_snapshot(self, request: Request, vm: Vm, clockwork: Clockwork) -> None:
+        """A layer that lies where this snapshot's would is somebody else's: it must not be taken for done."""
+        if request.snapshot != "SNAP_CREATE" or self._is_dummy(request, vm):
+            return
+        if format_of(disk_of(vm, request.disk_id)) == "qcow2":
+            await self.insist_on_new_layer(vm, request.disk_id, request.snapshot_id, clockwork.left_s)
 
     async def _perform_all(self, lines: Sequence[Line], vm: Vm, clockwork: Clockwork, to_the_end: bool = False) -> None:
         failures: list[TransferError] = []

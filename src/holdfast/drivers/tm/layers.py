@@ -10,6 +10,9 @@ A live snapshot takes four steps, in this order: :meth:`DiskLayers.prepare` (the
 REUSE_EXT), and if that certainly failed :meth:`DiskLayers.withdraw`.  The disk is pointed *before* the switch: whoever
 starts the VM from an empty layer finds everything below it, but one who starts it from the old layer would lose what
 was written to the new one.  A domain must be given :attr:`Layer.path`, not the link, since the link moves under it.
+
+A persistent image may come with layers that an earlier VM left on it.  They hold that VM's data, but are no snapshots
+of anybody's any more: :meth:`DiskLayers.merge_left_over`, before another VM gets the image.
 """
 
 from __future__ import annotations
@@ -87,16 +90,18 @@ class DiskLayers:
         wanted = Layer(snapshot_id + 1, now.path.with_name(str(snapshot_id + 1)))
         if now.number == wanted.number:
             return now
-        if now.number > wanted.number:
-            raise TransferError(
-                f"{disk} is on layer {now.number} already, which is no base for snapshot {snapshot_id}; merge the "
-                f"layers of an earlier VM first: qemu-img commit -b {now.path.with_name('0')} {now.path}"
-            )
+        _insist_on_room(disk, now, snapshot_id)
         frozen = now.path.with_name(str(snapshot_id))
         if now.number < snapshot_id:
             await clockwork.touch(lambda: layout.link(frozen, Path(now.path.name)), f"naming {now.path} {frozen.name}")
         await self._make(disk, now.path, wanted.path, 0, clockwork)
         return wanted
+
+    async def insist_on_new(self, disk: Path, snapshot_id: int, clockwork: Clockwork) -> None:
+        """Raises when there is a layer for what follows the snapshot; for whoever knows he has not made it yet."""
+        now = await clockwork.touch(lambda: active_layer(disk), f"looking for the layers of {disk}")
+        if now:
+            _insist_on_room(disk, now, snapshot_id)
 
     async def point(self, disk: Path, layer: Layer, clockwork: Clockwork) -> None:
         """``disk.<i>`` leads to this layer, from one moment to the next."""
@@ -154,10 +159,19 @@ class DiskLayers:
         """
         now = await clockwork.touch(lambda: active_layer(disk), f"looking for the layers of {disk}")
         folder = layout.snapshots_of(image)
-        if now is None or now.number == 0 or now.path.parent != folder:
-            return
+        if now is not None and now.number > 0 and now.path.parent == folder:
+            await self._merge(now.path, image, clockwork)
+
+    async def merge_left_over(self, image: Path, clockwork: Clockwork) -> None:
+        """The layers that an earlier VM left on a persistent image go into it, as if it had ended properly."""
+        newest = await clockwork.touch(lambda: _left_over(image), f"looking for the layers of {image}")
+        if newest:
+            await self._merge(newest, image, clockwork)
+
+    async def _merge(self, newest: Path, image: Path, clockwork: Clockwork) -> None:
+        folder = layout.snapshots_of(image)
         if await clockwork.touch(lambda: layout.is_there(folder), f"looking at {folder}"):
-            commit = ("qemu-img", "commit", "-q", "-f", "qcow2", "-d", "-b", str(folder / "0"), str(now.path))
+            commit = ("qemu-img", "commit", "-q", "-f", "qcow2", "-d", "-b", str(folder / "0"), str(newest))
             await clockwork.run_unlocked(*commit, writes=image)
 
         def drop() -> None:
@@ -193,6 +207,21 @@ async def described(path: Path, clockwork: Clockwork) -> dict[str, Any]:
     """What qemu-img says about an image, in use or not: virtual-size, format, full-backing-filename …"""
     about: dict[str, Any] = json.loads(await clockwork.run("qemu-img", "info", "-U", "--output=json", str(path)))
     return about
+
+
+def _insist_on_room(disk: Path, now: Layer, snapshot_id: int) -> None:
+    if now.number > snapshot_id:
+        raise TransferError(
+            f"{disk} is on layer {now.number} already, which is no base for snapshot {snapshot_id}; merge the layers "
+            f"of an earlier VM first, while this one is off: qemu-img commit -b {now.path.with_name('0')} {now.path}"
+        )
+
+
+def _left_over(image: Path) -> Path | None:
+    """The newest layer of an image that nobody uses; None when it has no layers but itself."""
+    folder = layout.snapshots_of(image)
+    newest = max(_numbers(folder), default=0) if folder.is_dir() else 0
+    return folder / str(newest) if newest else None
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -79,6 +79,8 @@ class SharedTransfers:
         target = self._area.vm_path(target_word, vm.oid)
         source = await self._source(source_word, clockwork)
         in_layers = format_of(disk_at(vm, target)) == "qcow2"
+        if in_layers and not _next_snapshot(vm, target):
+            await self._layers.merge_left_over(source, clockwork)
 
         def link() -> None:
             self._area.confine(target.parent)
@@ -110,7 +112,7 @@ class SharedTransfers:
         disk_word, source_word, *_ = line.words(4)
         disk, image = self._area.vm_path(disk_word, vm.oid), self._area.image_path(source_word)
         await clockwork.touch(lambda: self._check_link(disk), f"looking at {disk}")
-        if vm.snapshots_of(int(disk.name.removeprefix("disk."))).next_oid and format_of(disk_at(vm, disk)) == "qcow2":
+        if _next_snapshot(vm, disk) and format_of(disk_at(vm, disk)) == "qcow2":
             await self._layers.merge(disk, image, clockwork)
         await self._discard_disk(disk, clockwork)
 
@@ -175,3 +177,8 @@ class SharedTransfers:
         self, publish: Callable[[Path, Path, layout.Insist], None], draft: Path, target: Path, clockwork: Clockwork
     ) -> None:
         await clockwork.touch(lambda: publish(draft, target, clockwork.insist), f"putting {target} in place")
+
+
+def _next_snapshot(vm: Vm, disk: Path) -> int:
+    """The number that the next snapshot of the disk gets; 0 if the VM never had any."""
+    return vm.snapshots_of(int(disk.name.removeprefix("disk."))).next_oid

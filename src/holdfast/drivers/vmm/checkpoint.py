@@ -2,7 +2,8 @@
 
 libvirt writes ``checkpoint.draft``, which becomes ``checkpoint`` when it is whole and the domain gone.  Memory fits
 only the disks as they were when it was saved, so no checkpoint is used twice: before the restored guest runs, its file
-is ``checkpoint.used``, and then it goes.  One that was made before the VM's present stay on its host is a leftover.
+is ``checkpoint.used``, and then it goes.  One that was made before the VM's present stay on its host is a leftover; so
+is whatever lies there when a domain is created from the disks, or when that of a running one is about to be saved.
 Works on the controller's own mount of the datastore; blocking, runs in expendable threads.
 """
 
@@ -28,8 +29,12 @@ class Checkpoint:
         self.used = directory / "checkpoint.used"
 
     def prepare(self) -> None:
-        """The draft belongs to us, whoever the hypervisor is: its contents are the guest's memory."""
-        descriptor = os.open(self.draft, os.O_WRONLY | os.O_CREAT, _MODE)
+        """A save of a running domain begins: what lies there is older, and goes.
+
+        The new draft belongs to us, whoever the hypervisor is: its contents are the guest's memory.
+        """
+        self.discard()
+        descriptor = os.open(self.draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         os.close(descriptor)
 
     def complete(self, since: float, now: float) -> bool:
@@ -63,9 +68,12 @@ class Checkpoint:
             _sync(self.path.parent)
 
     def discard(self) -> None:
-        """The restored guest runs."""
-        for path in (self.used, self.path, self.draft):
+        """The guest runs, or is about to, with disks that no memory on file fits any more."""
+        there = [path for path in (self.used, self.path, self.draft) if path.exists()]
+        for path in there:
             path.unlink(missing_ok=True)
+        if there:
+            _sync(self.path.parent)
 
 
 def _is_whole(path: Path) -> bool:

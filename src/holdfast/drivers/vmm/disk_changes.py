@@ -53,6 +53,8 @@ class DiskChanges:
             return no_domain
         tm, disk_id, target = self._layers(), job.number("DISK_ID"), _target(job)
         below = await self._written(job, target)
+        if not self._reach.doubts.about(job.order):
+            await tm.insist_on_new_layer(job.vm, disk_id, job.number("ITEM"), job.left_s)
         layer = await tm.prepare_layer(job.vm, disk_id, job.number("ITEM"), job.left_s)
         if below == layer.path:
             return Answer(ok=True)

@@ -114,21 +114,39 @@ def abort(connection: Connection, domain: Domain) -> None:
             found.abortJob()
 
 
-def start(connection: Connection, domain: Domain, text: str) -> None:
+def forget_snapshots(found: Any, but: str = "") -> None:
+    """Takes our system snapshots, left by an order that was cut short, from libvirt's record: it forbids migrations.
+
+    The disks keep them.
+    """
+    for name in found.snapshotListNames():
+        prefix, _, number = name.partition("-")
+        if name != but and prefix == "snap" and number.isdecimal():
+            found.snapshotLookupByName(name).delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
+
+
+def needs_creation(presence: Presence) -> bool:
+    """What a migration or a restore left half done is no VM any more: whoever orders a start wants a fresh one."""
+    return presence in (Presence.ABSENT, Presence.HALTED, Presence.INCOMING)
+
+
+def start(connection: Connection, domain: Domain, text: str, may_create: bool) -> bool:
     """Creates the transient domain.  One of ours that is there is left running, or resumed if a user paused it.
 
-    What a migration or a restore left half done is no VM any more: whoever orders a start wants a fresh one.
+    False, and nothing done, when it has to be created and must not be (yet).
     """
     presence = look(connection, domain)
     if presence is Presence.PAUSED:
         resume(connection, domain)
-        return
-    if presence in (Presence.HALTED, Presence.INCOMING):
-        destroy(connection, domain)
-        presence = Presence.ABSENT
-    if presence is Presence.ABSENT:
+        return True
+    if not needs_creation(presence):
+        return True
+    if may_create:
+        if presence is not Presence.ABSENT:
+            destroy(connection, domain)
         refuse_foreign(connection, domain)
         connection.createXML(text, 0)
+    return may_create
 
 
 def refuse_foreign(connection: Connection, domain: Domain) -> None:

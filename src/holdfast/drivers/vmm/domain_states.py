@@ -1,7 +1,8 @@
 """libvirt's domain states and lifecycle events as what the VM's life cycle wants to know, as tables.
 
-A VM that libvirt has paused by itself (I/O error, watchdog) has failed; one that a user paused is PAUSED.  Events that
-belong to a migration or to saving say nothing about the VM's health, nor do definitions and snapshots.
+A VM that libvirt has paused by itself (I/O error, watchdog) has failed; one that a user paused is PAUSED, and so is one
+that a migration or a restore has left held.  Events that belong to saving say nothing about the VM's health, nor do
+definitions and snapshots.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _STATES = {
 }
 _PAUSED = {
     libvirt.VIR_DOMAIN_PAUSED_USER: DomainReport.PAUSED,
-    libvirt.VIR_DOMAIN_PAUSED_MIGRATION: DomainReport.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION: DomainReport.PAUSED,
     libvirt.VIR_DOMAIN_PAUSED_SAVE: DomainReport.RUNNING,
     libvirt.VIR_DOMAIN_PAUSED_DUMP: DomainReport.RUNNING,
     libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT: DomainReport.RUNNING,
@@ -50,6 +51,7 @@ _STOPPED = {
 }
 _SUSPENDED = {
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED: DomainReport.PAUSED,
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED: DomainReport.PAUSED,
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED_RESTORED: DomainReport.PAUSED,
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT: DomainReport.PAUSED,
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR: DomainReport.FAILURE,

@@ -1,7 +1,9 @@
 """Disks and network interfaces that come and go while the VM runs.
 
-A device is recognised by what the guest knows it by: a disk by its target, an interface by its address.  An attached
-disk's file is made first, and goes again if the domain certainly did not take it; a detached disk's file goes when the
+A device is recognised by what the guest knows it by: a disk by its target, an interface by its address.  Targets are
+used again, and a guest may still have a disk that its record has lost: one that is there when an order begins is not
+the one to be attached, unless this order was begun before the controller restarted.  An attached disk's file is made
+first, and goes again if the domain certainly did not take it; a detached disk's file goes when the
 guest has let go of it, which it may refuse: then the device stays, and the order fails.
 """
 
@@ -72,11 +74,18 @@ class HotPlug:
         if (no_domain := await self._reach.running(job)) is not None:
             return no_domain
         if await self._is_there(job, device):
-            return await self._attached(job, device)
+            known = self._reach.doubts.about(job.order)
+            return await self._attached(job, device) if known else _in_the_way(job, device)
+        await self._description(job, device)  # whatever is wrong with it is found before there is a file
         made = await self._transfer(job, Step.PROLOG_ATTACH)
         if not made.ok:
             return made
-        answer = await self._attach(job, device)
+        try:
+            text = await self._description(job, device)  # again: now the disk's name leads to its file
+        except HoldfastError as error:
+            answer = Answer(ok=False, message=f"{device.value} was not attached to {job.domain.name}: {error.message}")
+        else:
+            answer = await self._attach(job, device, text)
         if not answer.ok and answer.certain:
             undone = await self._transfer(job, Step.EPILOG_DETACH)
             trouble = "" if undone.ok else f"; its file is left over: {undone.message}"
@@ -87,16 +96,19 @@ class HotPlug:
         device = _nic(job)
         if (no_domain := await self._reach.running(job)) is not None:
             return no_domain
-        return await self._attach(job, device)
+        return await self._attach(job, device, await self._description(job, device))
 
-    async def _attach(self, job: Job, device: Device) -> Answer:
-        """Plugs it in; certain is what a look at the domain shows."""
+    async def _description(self, job: Job, device: Device) -> str:
+        """The device as it would be in a deployment file."""
         element = device.find(document(await self._reach.deployment(job, self._config), "the deployment file"))
         if element is None:
-            return Answer(ok=False, message=f"VM {job.vm.oid} has no {device.tag} {device.value}")
+            raise HoldfastError(f"VM {job.vm.oid} has no {device.tag} {device.value}")
         for boot in element.findall("boot"):
             element.remove(boot)  # the order is settled when a domain starts
-        text = etree.tostring(element, encoding="unicode")
+        return str(etree.tostring(element, encoding="unicode"))
+
+    async def _attach(self, job: Job, device: Device, text: str) -> Answer:
+        """Plugs it in; certain is what a look at the domain shows."""
         trouble = "libvirt says it is done, but it is not there"
         try:
             await self._reach.call(job, lambda c: _plug_in(c, job.domain, device, text))
@@ -154,6 +166,15 @@ class HotPlug:
             raise HoldfastError("There is no transfer driver: disks cannot be attached or detached.")
         limit_s = job.left_s + job.margin_s
         return await self._tm.run_step(job.vm, step, limit_s, int(job.item), job.order.datastores)
+
+
+def _in_the_way(job: Job, device: Device) -> Answer:
+    message = (
+        f"the guest of {job.domain.name} still has another disk at {device.value}, which is not on record for VM "
+        f"{job.vm.oid} any more: detach it by hand (virsh detach-disk {job.domain.name} {device.value}), reboot the "
+        "guest if it does not let go of it, or power the VM off; then attach again"
+    )
+    return Answer(ok=False, message=message)
 
 
 def _section(job: Job, name: str) -> Section:

@@ -19,6 +19,7 @@ from holdfast.drivers.vmm import domain_orders as orders
 from holdfast.drivers.vmm.connections import Connections
 from holdfast.drivers.vmm.deployment import deployment_file, domain_name, domain_uuid, vm_directory
 from holdfast.drivers.vmm.domain_orders import Domain, Presence
+from holdfast.drivers.vmm.flights import Flights
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.line import Connection, OutcomeUnknown
 from holdfast.drivers.vmm.line_pool import NotSent
@@ -124,6 +125,7 @@ class Doubts:
     def __init__(self) -> None:
         self._begun_before: set[int] = set()
         self._unsettled: set[tuple[int, int]] = set()
+        self._flights = Flights()
 
     def begun_before(self, order: Order) -> None:
         """An earlier run of the controller may have sent it."""
@@ -136,6 +138,14 @@ class Doubts:
     def settle(self, job: Job) -> None:
         """What became of all starts of the VM on the host is known."""
         self._unsettled.discard((job.host.oid, job.vm.oid))
+
+    def followed(self, job: Job, work: Callable[[Connection], T]) -> Callable[[Connection], T]:
+        """``work``, which may create the domain, so that :meth:`in_flight` knows while it does."""
+        return self._flights.followed(job.host.oid, job.vm.oid, work)
+
+    def in_flight(self, vm_id: int, host_id: int) -> bool:
+        """Whether a call may still create the domain: it being absent now tells nothing for certain."""
+        return self._flights.are_there(host_id, vm_id)
 
     def about(self, order: Order) -> bool:
         """Whether something may have happened although this order was not sent now."""
@@ -152,8 +162,9 @@ class Doubts:
 class Reach:
     """Calls to the hosts on behalf of a job."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, doubts: Doubts) -> None:
         self.connections = connections
+        self.doubts = doubts
         self._aborting: set[asyncio.Task[None]] = set()
 
     async def call(self, job: Job, work: Callable[[Connection], T], limit_s: float | None = None) -> T:
@@ -170,6 +181,13 @@ class Reach:
         """The VM's domain on a host; raises when nobody can tell."""
         limit_s = min(_LOOK_S, job.left_s + job.margin_s)
         return await self.connections.call((host or job.host).oid, lambda c: orders.look(c, job.domain), limit_s)
+
+    async def is_gone(self, job: Job, host: Host | None = None) -> bool:
+        """Whether there is no domain on the host, and none is on its way; raises when nobody can tell."""
+        in_flight = self.doubts.in_flight(
+            job.vm.oid, (host or job.host).oid
+        )  # first: it may land, and the domain is there
+        return await self.look(job, host) is Presence.ABSENT and not in_flight
 
     async def try_look(self, job: Job, host: Host | None = None) -> Presence | None:
         """None while nobody can tell: a restart of libvirtd must not end what is under way."""
@@ -199,8 +217,8 @@ class Reach:
         return Answer(ok=False, message=f"{job.domain.name} is {presence.value} on {job.host.name}")
 
     async def refused(self, job: Job, message: str) -> Answer:
-        """A start that libvirt refused: certain if the domain is not there."""
-        absent = await self.try_look(job) is Presence.ABSENT
+        """A start that came to nothing: certain if the domain is not there, and none is on its way."""
+        absent = not self.doubts.in_flight(job.vm.oid, job.host.oid) and await self.try_look(job) is Presence.ABSENT
         return Answer(ok=False, message=message, certain=absent, values=SEEN_ABSENT if absent else {})
 
     async def long_call(self, job: Job, call: Awaitable[T]) -> T:

@@ -58,7 +58,7 @@ class LibvirtDriver:
         self._connections = connections
         self._clock = clock
         self._doubts = Doubts()
-        reach = Reach(connections)
+        reach = Reach(connections, self._doubts)
         groups = (
             Starts(reach, self._doubts, vms_path, config),
             Stops(reach, press_again_s),

@@ -1,7 +1,8 @@
 """Save: the guest's memory goes to the checkpoint and the domain ends.  Restore: it goes on from there.
 
-Saved is what was seen: the domain is gone and the checkpoint complete (:mod:`.checkpoint`).  A restored domain is held
-until its checkpoint is marked as used, so that no crash at any point lets the same memory run twice.
+Saved is what was seen: the domain is gone and the checkpoint complete (:mod:`.checkpoint`), and this very order found
+the domain there, now or before a restart of the controller.  A restored domain is held until its checkpoint is marked
+as used, so that no crash at any point lets the same memory run twice.
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ class Saves:
                 return Answer(ok=False, message=f"{job.domain.name} was not saved and is {presence.value}{attempt}")
             else:
                 attempt = await self._try_save(job, files)
+        if not attempt and not self._doubts.about(job.order):
+            message = f"{job.domain.name} is not there, so it cannot be saved"
+            return Answer(ok=False, certain=False, message=message)
         return await self._conclude(job, files, attempt)
 
     async def _try_save(self, job: Job, files: Checkpoint) -> str:
@@ -135,7 +139,7 @@ class Saves:
             connection.restoreFlags(str(files.path), adapted(saved, deployment), libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
         try:
-            await self._reach.connections.call(job.host.oid, restore, job.left_s, long=True)
+            await self._reach.connections.call(job.host.oid, self._doubts.followed(job, restore), job.left_s, long=True)
         except OutcomeUnknown as error:
             self._doubts.rise(job)
             return Answer(ok=False, certain=False, message=f": {error.message}")

@@ -153,6 +153,7 @@ def _known(domain: Any, name: str) -> Any | None:
 
 def _created(domain: Any, name: str) -> str:
     """Its description; one that an earlier attempt made is taken as it is."""
+    orders.forget_snapshots(domain, but=name)
     snapshot = _known(domain, name)
     if snapshot is None:
         root = etree.Element("domainsnapshot")

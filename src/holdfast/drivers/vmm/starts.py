@@ -2,21 +2,26 @@
 
 A start that ran into a time limit may still succeed later inside libvirtd, so such an answer is never ``certain``; an
 error that libvirt itself reported, with the domain absent afterwards, is.
+
+Memory that was saved earlier fits no disks that a fresh domain has written: before one is created, it goes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import libvirt
 
+from holdfast.drivers import expendable
 from holdfast.drivers.expendable import Overdue
 from holdfast.drivers.vm_files import write_vm_file
 from holdfast.drivers.vmm import domain_orders as orders
+from holdfast.drivers.vmm.checkpoint import Checkpoint
 from holdfast.drivers.vmm.domain_orders import Presence
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
-from holdfast.drivers.vmm.jobs import POLL_S, SEEN_ABSENT, Deed, Deeds, Doubts, Job, Reach, deployed
+from holdfast.drivers.vmm.jobs import POLL_S, Deed, Deeds, Doubts, Job, Reach, deployed
 from holdfast.drivers.vmm.line import OutcomeUnknown
 from holdfast.drivers.vmm.line_pool import NotSent
 from holdfast.model.effect import Answer
@@ -45,8 +50,7 @@ class Starts:
         except (OSError, Overdue) as error:
             return Answer(ok=False, message=f"Cannot write the deployment file: {error}")
         try:
-            limit_s = max(job.left_s - _SETTLE_S, job.left_s / 2)
-            await self._reach.call(job, lambda c: orders.start(c, job.domain, text), limit_s)
+            trouble = await self._start(job, text)
         except OutcomeUnknown as error:
             self._doubts.rise(job)
             answer = await self._what_became(job, error.message)
@@ -57,10 +61,36 @@ class Starts:
             message = f"Could not create domain {job.domain.name} on {job.host.name}: {error}"
             answer = await self._reach.refused(job, message)
         else:
-            answer = await self._started(job)
+            answer = await (self._reach.refused(job, trouble) if trouble else self._started(job))
         if answer.certain:
             self._doubts.settle(job)
         return answer
+
+    async def _start(self, job: Job, text: str) -> str:
+        """Returns why the domain was not even ordered, empty when it was."""
+        limit_s = max(job.left_s - _SETTLE_S, job.left_s / 2)
+        sent = False
+        while not sent:
+            may_create = orders.needs_creation(await self._reach.look(job))
+            if may_create and (trouble := await self._forget_memory(job)):
+                return trouble
+            start = self._doubts.followed(
+                job, partial(orders.start, domain=job.domain, text=text, may_create=may_create)
+            )
+            sent = await self._reach.call(job, start, min(limit_s, job.left_s))
+        return ""
+
+    async def _forget_memory(self, job: Job) -> str:
+        """Returns why it could not be removed, empty when there is none any more."""
+        files = Checkpoint(job.directory(self._config))
+        try:
+            await expendable.call(files.discard, job.left_s, f"removing {files.path}")
+        except (OSError, Overdue) as error:
+            return (
+                f"{job.domain.name} was not started: its old checkpoint, which does not fit its disks any more, could "
+                f"not be removed ({error}); remove {files.path}* by hand and start it again"
+            )
+        return ""
 
     async def _started(self, job: Job) -> Answer:
         """The domain is there; a start by an earlier attempt may still be going on."""
@@ -74,8 +104,7 @@ class Starts:
         if presence is Presence.RUNNING:
             return deployed(job)
         if presence is Presence.ABSENT:
-            message = f"{job.domain.name} started on {job.host.name} and stopped at once"
-            return Answer(ok=False, message=message, values=SEEN_ABSENT)
+            return await self._reach.refused(job, f"{job.domain.name} started on {job.host.name} and stopped at once")
         return Answer(ok=False, certain=False, message=f"{job.domain.name} is {presence.value} on {job.host.name}")
 
     async def _what_became(self, job: Job, trouble: str) -> Answer:

@@ -60,14 +60,21 @@ class Stops:
             return Answer(ok=False, certain=False, message=f"{job.domain.name} on {host.name}: {error}")
 
     async def _destroy(self, job: Job, host: Host) -> Answer:
-        reason = "it is still there"
-        try:
-            await self._reach.connections.call(host.oid, lambda c: orders.destroy(c, job.domain), job.left_s)
-        except libvirt.libvirtError as error:
-            reason = str(error)
-        if await self._reach.look(job, host) is Presence.ABSENT:
-            return Answer(ok=True)
-        return Answer(ok=False, message=f"Could not destroy {job.domain.name} on {host.name}: {reason}")
+        """Again and again while a start is on its way there, which may put the domain back."""
+        while True:
+            reason = "it is still there"
+            try:
+                await self._reach.connections.call(host.oid, lambda c: orders.destroy(c, job.domain), job.left_s)
+            except libvirt.libvirtError as error:
+                reason = str(error)
+            in_flight = self._reach.doubts.in_flight(job.vm.oid, host.oid)
+            absent = await self._reach.look(job, host) is Presence.ABSENT
+            if not in_flight:
+                message = f"Could not destroy {job.domain.name} on {host.name}: {reason}"
+                return Answer(ok=True) if absent else Answer(ok=False, message=message)
+            if job.left_s <= _POLL_S:
+                return _may_still_start(job, host)
+            await asyncio.sleep(_POLL_S)
 
     async def _shutdown(self, job: Job) -> Answer:
         if job.hard:
@@ -75,7 +82,13 @@ class Stops:
         total_s = ask_below_s = job.left_s
         trouble = ""
         with self._reach.connections.expecting(job.host.oid, job.vm.oid) as changed:
-            while (presence := await self._reach.try_look(job)) is not Presence.ABSENT:
+            while True:
+                in_flight = self._reach.doubts.in_flight(job.vm.oid, job.host.oid)
+                presence = await self._reach.try_look(job)
+                if presence is Presence.ABSENT and not in_flight:
+                    return Answer(ok=True)
+                if job.left_s <= 0 and presence is Presence.ABSENT:
+                    return _may_still_start(job, job.host)
                 if job.left_s <= 0:
                     return _still_there(job, presence, total_s, trouble)
                 if job.left_s <= ask_below_s:
@@ -83,7 +96,6 @@ class Stops:
                     ask_below_s = job.left_s - min(self._press_again_s, total_s / 2)
                     trouble = await self._ask(job)
                 await _wait(changed, min(_POLL_S, job.left_s))
-        return Answer(ok=True)
 
     async def _ask(self, job: Job) -> str:
         """What the guest makes of it, the next look tells better than this call; returns what went wrong."""
@@ -101,12 +113,11 @@ class Stops:
         return Answer(ok=done, message="" if done else f"{job.domain.name} does not run on {job.host.name}")
 
     async def _is_gone(self, job: Job) -> Answer | None:
-        gone = await self._reach.look(job) is Presence.ABSENT
-        return Answer(ok=True, message="the domain is gone") if gone else None
+        return Answer(ok=True, message="the domain is gone") if await self._reach.is_gone(job) else None
 
     async def _is_gone_everywhere(self, job: Job) -> Answer | None:
         other = job.order.other
-        if other is not None and await self._reach.look(job, other) is not Presence.ABSENT:
+        if other is not None and not await self._reach.is_gone(job, other):
             return None
         return await self._is_gone(job)
 
@@ -114,6 +125,14 @@ class Stops:
         if await self._reach.look(job) is Presence.ABSENT:
             return Answer(ok=False, message=f"{job.domain.name} does not run on {job.host.name}")
         return Answer(ok=True, message="sent before the restart, if at all; not sent again")
+
+
+def _may_still_start(job: Job, host: Host) -> Answer:
+    message = (
+        f"a start of {job.domain.name} on {host.name} has not returned from the libvirt there, so it may still take "
+        "effect, whatever is there now; it ends when that libvirtd answers again or is restarted"
+    )
+    return Answer(ok=False, certain=False, message=message)
 
 
 def _still_there(job: Job, presence: Presence | None, total_s: float, trouble: str) -> Answer:

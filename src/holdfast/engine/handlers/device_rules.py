@@ -98,6 +98,12 @@ def checked_disk(wanted: Mapping[str, str], cdrom: bool = False) -> Section:
     return Section((name, value) for name, value in wanted.items() if not _is_derived(name))
 
 
+def target_of(wanted: Mapping[str, str]) -> str:
+    """The TARGET that the user chose for a disk, empty when it was left out; raises DeviceRefused."""
+    _check("DISK", {"TARGET": _DISK_RULES["TARGET"]}, wanted)
+    return wanted.get("TARGET", "")
+
+
 def checked_nic(wanted: Mapping[str, str]) -> Section:
     """What is the user's to say of a NIC.  Raises DeviceRefused."""
     _check("NIC", _NIC_RULES, wanted)

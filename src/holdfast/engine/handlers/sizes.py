@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 
 from holdfast.model.errors import TemplateError
 from holdfast.model.template import Template
@@ -16,7 +17,7 @@ MAX_MB = 2**30
 """1 PiB: the largest disk, and the most memory."""
 MAX_SHOWN = 40
 _WHOLE = re.compile(r"-?[0-9]{1,12}")
-_NUMBER = re.compile(r"-?(?:[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(?:[eE][+-]?[0-9]{1,2})?")
+_NUMBER = re.compile(r"-?(?:[0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ def shown(text: str) -> str:
     return f'"{plain}"' if cut is text else f'"{plain}" ({len(text)} characters)'
 
 
-def amount(given: Template, name: str) -> float:
-    """The size called ``name``, 0 when it is not given; raises TemplateError naming the attribute and the rule."""
+def amount(given: Template, name: str, word: str = "") -> float:
+    """The size called ``name``, 0 when it is not given; raises TemplateError naming it (with ``word``) and the rule."""
     text = given.get(name).strip()
     if not text:
         return 0
@@ -54,9 +55,11 @@ def amount(given: Template, name: str) -> float:
     if not syntax.fullmatch(text):
         raise TemplateError(f"Attribute {name} must be {kind} of at most 12 digits, it is {shown(text)}.")
     value = float(text) if name == "CPU" else int(text)
+    if not isfinite(value):
+        raise TemplateError(f"Attribute {name} must be a number, it is {shown(text)}.")
     limits = LIMITS[name]
     if value and not limits.least <= value <= limits.most:
-        raise TemplateError(f"{name} must be {limits.said}, up to {limits.most}, it is {text}.")
+        raise TemplateError(f"{name}{word} must be {limits.said}, up to {limits.most}, it is {text}.")
     return value
 
 

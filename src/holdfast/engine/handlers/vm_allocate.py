@@ -65,7 +65,7 @@ def _check_capacity(given: Template) -> None:
 
 def _trouble_with_capacity(given: Template) -> str:
     try:
-        sizes = {name: amount(given, name) for name in LIMITS}
+        sizes = {name: amount(given, name, " attribute") for name in LIMITS}
     except TemplateError as error:
         return error.message
     if not sizes["MEMORY"]:

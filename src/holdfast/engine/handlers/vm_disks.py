@@ -16,6 +16,7 @@ from holdfast.engine.handlers.device_rules import (
     checked_disk,
     checked_nic,
     size_rule,
+    target_of,
 )
 from holdfast.engine.handlers.sizes import MAX_MB, shown, whole_number
 from holdfast.engine.image_work import acquire, is_arriving
@@ -167,7 +168,7 @@ def _volatile_disk(wanted: Section) -> dict[str, str]:
 
 def _claim(wanted: Section, taken: set[str]) -> None:
     """A TARGET that the user chose belongs to this disk alone."""
-    target = wanted.get("TARGET", "")
+    target = target_of(wanted)
     if not target:
         return
     if target in taken:

@@ -44,7 +44,7 @@ def resize_disk(work: Work, command: c.ResizeDisk) -> int:
     size = whole_number(command.size.strip(), MAX_MB)
     if size is None:
         raise ActionError(
-            f"The new SIZE of a disk must be a whole number of MB, at most {MAX_MB}; it is {shown(command.size)}.",
+            f"The new SIZE of a disk must be a whole number of MB, it is {shown(command.size)}; the most is {MAX_MB}.",
             vm.oid,
         )
     disk = disk_of(vm, command.disk_id)

@@ -22,7 +22,7 @@ from holdfast.model.vm import Operation, Vm
 from holdfast.model.vm_states import VmState
 
 _MAX_NAME = 128
-_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff\\ufffe\\uffff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 """What is not text on one line, or what XML cannot carry."""
 _VOLATILE = ("FS", "SWAP")
 _LIVE_DRIVERS = ("shared", "qcow2")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from holdfast.engine.engine import Batch
 from holdfast.engine.state import State
 from holdfast.model.effect import Effect
-from holdfast.model.enums import FailoverMode, FailoverState, HostState
+from holdfast.model.enums import EffectKind, FailoverMode, FailoverState, HostState
 from holdfast.model.failover import Failover
 from holdfast.model.host import Host
 from holdfast.model.vm import Vm
@@ -20,7 +20,7 @@ from holdfast.simulation.checkers.ending import Ending
 from holdfast.simulation.checkers.history import check_history
 from holdfast.simulation.checkers.positions import check_position
 from holdfast.simulation.checkers.reference import STABLE, name_of, position_of
-from holdfast.simulation.checkers.starts import STARTS, Starts
+from holdfast.simulation.checkers.starts import Starts
 from holdfast.simulation.checkers.violation import Violation
 from holdfast.simulation.checkers.wanted import check_wish
 from holdfast.simulation.checkers.writers import Writers
@@ -127,7 +127,7 @@ class Checkers:
             if effect.oid > self._effects_seen and effect.state.is_open:
                 self._starts.ordered(state, effect)
                 check_wish(self._wishes, effect)
-                if effect.kind in STARTS:
-                    self._wishes.starts(effect.subject)
+                if effect.kind is EffectKind.VMM_DEPLOY:
+                    self._wishes.starts_anew(effect.subject)
             newest = max(newest, effect.oid)
         self._effects_seen = newest

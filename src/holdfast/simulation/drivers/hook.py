@@ -13,7 +13,9 @@ from holdfast.simulation.kernel import Promise, Script
 if TYPE_CHECKING:
     from holdfast.simulation.shell import Shell
 
-TRIES = 5
+AGAIN_AFTER_S = 2.0
+RESERVE_S = 8.0
+"""Kept back of the hook's time: what it has to say it must say in time."""
 
 
 def run_hook(job: Job, shell: Shell) -> Script:
@@ -21,14 +23,14 @@ def run_hook(job: Job, shell: Shell) -> Script:
     hid, mode, flags = job.order.effect.args["ARGUMENTS"].split(" ", 2)
     yield job.luck.takes_s(0.1, 0.5, 8.0)
     answer: int | HoldfastError = -1
-    for _ in range(TRIES):
+    while job.left_s > RESERVE_S:
         promise = Promise()
         shell.call(c.AllocateFailover(int(hid), mode, flags), promise.keep)
         yield promise, job.left_s
         answer = promise.value if promise.done else HoldfastError("no answer")
         if not isinstance(answer, StoreError):
             break
-        yield 2.0
+        yield AGAIN_AFTER_S
     if isinstance(answer, HoldfastError):
         back = not isinstance(answer, StoreError)
         return Answer(back, answer.message, values={"CODE": "0" if back else "255"})

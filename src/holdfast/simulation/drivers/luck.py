@@ -1,4 +1,4 @@
-"""What chance has in store for one order of a driver."""
+"""What chance, or a plan, has in store for one order of a driver."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from holdfast.engine.ports import Order
+from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind
 from holdfast.simulation.chance import Chance
 
@@ -28,6 +29,31 @@ class Turn(Enum):
 
 
 _SHARES = ((Turn.FAILS, 0.05), (Turn.SLOWLY, 0.04), (Turn.LOST, 0.02), (Turn.LATE, 0.04), (Turn.MUTE, 0.005))
+
+
+TURNS = {turn.name.lower(): turn for turn in Turn}
+
+
+@dataclass(slots=True)
+class Fated:
+    """Steps that go wrong because the plan says so: which ones, how, and how many more of them."""
+
+    kind: EffectKind
+    turn: Turn
+    vm_id: int | None = None
+    hid: int | None = None
+    times: int | None = None
+    """None: for ever."""
+
+    def takes(self, effect: Effect) -> bool:
+        """Whether this order is one of them; it is counted then."""
+        if self.times == 0 or effect.kind is not self.kind:
+            return False
+        if self.vm_id not in (None, effect.subject) or self.hid not in (None, effect.host_id):
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +82,16 @@ class Fortune:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self.trouble = 0.0
+        self.fated: list[Fated] = []
+        """What a plan says comes before chance; the newest first."""
 
     def of(self, order: Order) -> Luck:
         """This order's luck; a repetition has its own."""
         effect = order.effect
         question = (_NUMBER[effect.kind], effect.subject, effect.host_id)
-        return Luck(self._turn(question), self._chance.draw(1, *question), self._chance.draw(2, *question))
+        told = next((fated.turn for fated in reversed(self.fated) if fated.takes(effect)), None)
+        drawn = self._turn(question)
+        return Luck(told or drawn, self._chance.draw(1, *question), self._chance.draw(2, *question))
 
     def _turn(self, question: tuple[int, ...]) -> Turn:
         if not self.trouble:

@@ -1,7 +1,8 @@
 """Live migration, led by the controller over its connections to both hosts, as ``drivers/vmm/moves.py`` does it.
 
 What is to be done next follows from a look at both sides (:func:`next_step` is told apart from the product's), so an
-order that was interrupted anywhere is carried on.  What has arrived is held until the source is gone.
+order that was interrupted anywhere is carried on.  What has arrived goes on only when libvirt has ended the guest at
+the source: else it may have run there since.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def next_step(here: Reply, there: Reply, busy: bool, failure: str | None) -> Ste
     if busy:
         return Step.WAIT
     if there.life is not None:
-        return Step.ARRIVE if here.life is None and not failure else Step.GO_BACK
+        went_well = failure == "" or (failure is None and there.life is Life.PAUSED)
+        return Step.ARRIVE if here.life is None and went_well else Step.GO_BACK
     if here.life is None:
         return Step.GONE
     if here.life is Life.PAUSED:
@@ -92,7 +94,11 @@ class Moves:
             here: Reply = yield from look(job, job.hid)
             there: Reply = yield from look(job, job.other_hid)
             busy = here.busy or there.busy or bool(attempt and attempt.under_way)
-            step = next_step(here, there, busy, attempt.failure if attempt else None)
+            failure = attempt.failure if attempt else None
+            if not busy and failure is None and _waits_alone(here, there):
+                failure = yield from self._earlier_failure(job)
+                busy = failure is None
+            step = next_step(here, there, busy, failure)
             if step is Step.MIGRATE:
                 attempt, sent = yield from self._try(job)
                 if not sent and not self._doubts.about(job):
@@ -135,7 +141,28 @@ class Moves:
         if reply.fate is Fate.UNKNOWN:
             abort(job)
             attempt.failure = attempt.failure or reply.text
+        elif reply.is_done:
+            yield from self._confirm(job, attempt)
         return attempt, reply.fate is not Fate.UNSENT
+
+    def _confirm(self, job: Job, attempt: _Attempt) -> Script:
+        """Libvirt says that it went well: a later look must be able to know that, too."""
+        source: Reply = yield from look(job, job.hid)
+        if source.fate is not Fate.DONE or source.life is not None:
+            attempt.failure = "it was not ended at the source"
+            return
+        to = job.site.libvirtds[job.other_hid]
+        yield from job.site.lines.by_host[job.other_hid].call(job.vm_id, lambda: to.confirm(job.vm_id, _move(job)), 5.0)
+
+    def _earlier_failure(self, job: Job) -> Script:
+        """How the attempt went that brought what is held there: None while nobody can tell."""
+        to = job.site.libvirtds[job.other_hid]
+        reply: Reply = yield from job.site.lines.by_host[job.other_hid].call(
+            job.vm_id, lambda: to.mark(job.vm_id), job.left_s
+        )
+        if reply.fate is not Fate.DONE:
+            return None
+        return "" if reply.text == _move(job) else "nobody has seen its migration end well"
 
     def _act(self, job: Job, step: Step) -> Script:
         """A step on one side; the next look tells what it achieved."""
@@ -161,6 +188,17 @@ class Moves:
 _ACTS = (Step.ARRIVE, Step.RELEASE_SOURCE, Step.GO_BACK, Step.STAY)
 _GO_ON = (Step.ARRIVE, Step.STAY)
 _THERE = (Step.ARRIVE, Step.GO_BACK)
+
+
+def _waits_alone(here: Reply, there: Reply) -> bool:
+    seen = here.fate is there.fate is Fate.DONE
+    return seen and here.life is None and there.life in (Life.INCOMING, Life.ARRIVED)
+
+
+def _move(job: Job) -> str:
+    """The same for every repetition of the order, and for no other migration of the VM."""
+    stay = job.order.vm.current if job.order.vm is not None else None
+    return f"{stay.seq}.{stay.stime}" if stay is not None else ""
 
 
 def _answer(job: Job, step: Step, attempt: _Attempt | None) -> Answer:

@@ -13,7 +13,7 @@ from functools import partial
 from holdfast.model.effect import Answer
 from holdfast.simulation.drivers.job import Job
 from holdfast.simulation.drivers.luck import Turn
-from holdfast.simulation.drivers.vmm import ABSENT, Doubts, deployed, look
+from holdfast.simulation.drivers.vmm import ABSENT, Doubts, deployed, forget, look, touch
 from holdfast.simulation.kernel import Script
 from holdfast.simulation.links import Fate, Reply
 from holdfast.simulation.machine import Life
@@ -25,25 +25,48 @@ SEEN_AGAIN_S = 1.0
 ARRIVALS = (Life.INCOMING, Life.ARRIVED)
 
 
-def save(job: Job) -> Script:
-    """Done when the domain is gone and the checkpoint complete."""
-    luck, libvirtd = job.luck, job.libvirtd
-    fails = "No space left on device" if luck.fails else ""
-    takes_s = luck.takes_s(1.0, 8.0, 90.0)
-    tried: Reply | None = None
-    while True:
-        seen: Reply = yield from look(job, job.hid)
-        if seen.fate is Fate.DONE and seen.life is None:
-            return (yield from _conclude(job, tried.text if tried else ""))
-        if job.left_s <= 0:
-            return Answer(False, f"it is still being saved {tried.text if tried else seen.text}", certain=False)
-        if seen.fate is not Fate.DONE or seen.busy or (tried is not None and tried.is_done):
-            yield min(SEEN_AGAIN_S, job.left_s)
-        elif tried is not None or seen.life in ARRIVALS:
-            return Answer(False, f"it was not saved: {tried.text if tried else 'it is only arriving'}")
-        else:
-            limit_s = 0.5 if luck.turn is Turn.LOST else max(job.left_s - 10.0, job.left_s / 2)
-            tried = yield from _or_abort(job, lambda: libvirtd.save(job.vm_id, takes_s, fails), limit_s)
+class Saves:
+    """Saving a guest's memory."""
+
+    def __init__(self, doubts: Doubts) -> None:
+        self._doubts = doubts
+
+    def save(self, job: Job) -> Script:
+        """Done when the domain is gone and the checkpoint complete."""
+        tried: Reply | None = None
+        while True:
+            seen: Reply = yield from look(job, job.hid)
+            said = tried.text if tried else seen.text
+            if seen.fate is Fate.DONE and seen.life is None:
+                if tried is None and not self._doubts.about(job):
+                    return Answer(False, "it is not there, so it cannot be saved", certain=False)
+                return (yield from _conclude(job, said))
+            if job.left_s <= 0:
+                return Answer(False, f"it is still being saved {said}", certain=False)
+            if seen.fate is not Fate.DONE or seen.busy or (tried is not None and tried.is_done):
+                yield min(SEEN_AGAIN_S, job.left_s)
+            elif tried is not None or seen.life in ARRIVALS:
+                return Answer(False, f"it was not saved: {said or 'it is only arriving'}")
+            else:
+                tried = yield from self._try(job)
+
+    def _try(self, job: Job) -> Script:
+        luck, libvirtd = job.luck, job.libvirtd
+        fails = "No space left on device" if luck.fails else ""
+        takes_s = luck.takes_s(1.0, 8.0, 90.0)
+        limit_s = 0.5 if luck.turn is Turn.LOST else max(job.left_s - 10.0, job.left_s / 2)
+        if (yield from touch(job, forget(job.vm_id))) is None:
+            return Reply(Fate.UNKNOWN, SLOW)
+        return (yield from _or_abort(job, lambda: libvirtd.save(job.vm_id, takes_s, fails), limit_s))
+
+    def probe(self, job: Job) -> Script:
+        """The domain is gone and its checkpoint there."""
+        self._doubts.begun_before(job)
+        seen = yield from look(job, job.hid, 2.0)
+        if seen.fate is not Fate.DONE or seen.life is not None:
+            return None
+        answer = yield from _conclude(job, "")
+        return answer if answer.ok else None
 
 
 def _or_abort(job: Job, work: Callable[[], Script], limit_s: float) -> Script:
@@ -67,29 +90,10 @@ def abort(job: Job) -> None:
 def _conclude(job: Job, trouble: str) -> Script:
     vm = job.order.vm
     since = float(vm.history[job.seq].stime) if vm is not None else 0.0
-    done = yield from _touch(job, lambda storage: storage.complete(job.vm_id, since, job.site.clock()))
+    done = yield from touch(job, lambda storage: storage.complete(job.vm_id, since, job.site.clock()))
     if done is None:
         return Answer(False, SLOW, certain=False)
     return Answer(done, "" if done else f"the domain is gone, and its memory was not saved: {trouble}")
-
-
-def _touch(job: Job, what: Callable[[Storage], bool]) -> Script:
-    """The controller looks at the files; None when it cannot."""
-    storage = job.site.world.storage
-    while not storage.answers_controller:
-        if job.left_s <= 0:
-            return None
-        yield storage.change(), job.left_s
-    return what(storage)
-
-
-def probe_save(job: Job) -> Script:
-    """The domain is gone and its checkpoint there."""
-    seen = yield from look(job, job.hid, 2.0)
-    if seen.fate is not Fate.DONE or seen.life is not None:
-        return None
-    answer = yield from _conclude(job, "")
-    return answer if answer.ok else None
 
 
 class Restores:
@@ -122,7 +126,7 @@ class Restores:
             elif seen.life in ARRIVALS:
                 yield from self._tell(job, partial(job.libvirtd.destroy, job.vm_id, ""))
             elif seen.life is Life.PAUSED:
-                if (yield from _touch(job, _use(job.vm_id))) is not None:
+                if (yield from touch(job, _use(job.vm_id))) is not None:
                     yield from self._tell(job, partial(job.libvirtd.go_on, job.vm_id))
             else:
                 yield min(SEEN_AGAIN_S, job.left_s)
@@ -132,7 +136,7 @@ class Restores:
     def _try(self, job: Job) -> Script:
         """Creates the domain, held.  Only the message and the certainty of the answer count."""
         luck, libvirtd, vm_id = job.luck, job.libvirtd, job.vm_id
-        there = yield from _touch(job, lambda storage: vm_id in storage.checkpoints)
+        there = yield from touch(job, lambda storage: vm_id in storage.checkpoints)
         if there is None:
             return Answer(False, SLOW)
         if not there:
@@ -153,7 +157,7 @@ class Restores:
     def _restored(self, job: Job) -> Script:
         """The VM runs, whatever happens to the file."""
         self._doubts.settle(job)
-        yield from _touch(job, _discard(job.vm_id))
+        yield from touch(job, forget(job.vm_id))
         return deployed(job)
 
 
@@ -163,11 +167,3 @@ def _use(vm_id: int) -> Callable[[Storage], bool]:
         return True
 
     return use
-
-
-def _discard(vm_id: int) -> Callable[[Storage], bool]:
-    def discard(storage: Storage) -> bool:
-        storage.discard(vm_id)
-        return True
-
-    return discard

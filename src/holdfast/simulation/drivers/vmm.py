@@ -6,6 +6,7 @@ nothing; a stop is only done when the domain was seen absent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from holdfast.model.effect import Answer
@@ -15,6 +16,7 @@ from holdfast.simulation.drivers.luck import Turn
 from holdfast.simulation.kernel import Script
 from holdfast.simulation.links import Fate, Reply
 from holdfast.simulation.machine import Life
+from holdfast.simulation.world import Storage
 
 LOOK_S = 5.0
 PRESS_AGAIN_S = 10.0
@@ -29,6 +31,26 @@ def look(job: Job, hid: int, limit_s: float = LOOK_S) -> Script:
     line, libvirtd = job.site.lines.by_host[hid], job.site.libvirtds[hid]
     reply: Reply = yield from line.call(job.vm_id, libvirtd.look, min(limit_s, job.left_s + 0.25))
     return reply
+
+
+def touch(job: Job, what: Callable[[Storage], bool]) -> Script:
+    """The controller looks at the VM's files, or changes them; None when the storage does not answer."""
+    storage = job.site.world.storage
+    while not storage.answers_controller:
+        if job.left_s <= 0:
+            return None
+        yield storage.change(), job.left_s
+    return what(storage)
+
+
+def forget(vm_id: int) -> Callable[[Storage], bool]:
+    """Memory that was saved earlier fits no disks that the guest writes from now on."""
+
+    def discard(storage: Storage) -> bool:
+        storage.discard(vm_id)
+        return True
+
+    return discard
 
 
 class Doubts:
@@ -52,9 +74,12 @@ class Doubts:
 
     def about(self, job: Job) -> bool:
         """Whether something may have happened although this order is not sent now."""
-        if job.order.effect.oid in self._begun_before or job.again:
+        kind = job.order.effect.kind
+        if job.order.effect.oid in self._begun_before:
             return True
-        return job.order.effect.kind in STARTS and (job.hid, job.vm_id) in self._unsettled
+        if kind is EffectKind.VMM_MIGRATE:
+            return job.again
+        return kind in STARTS and (job.again or (job.hid, job.vm_id) in self._unsettled)
 
 
 class Starts:
@@ -78,6 +103,11 @@ class Starts:
         takes_s = luck.takes_s(0.3, 3.0, 150.0)
         limit_s = 0.5 if luck.turn is Turn.LOST else max(job.left_s - 1.0, job.left_s / 2)
         untouched = not self._doubts.about(job)
+        seen: Reply = yield from look(job, job.hid)
+        if seen.fate is Fate.DONE and seen.life not in (Life.RUNNING, Life.STARTING):
+            forgotten = yield from touch(job, forget(job.vm_id))
+            if forgotten is None:
+                return Answer(False, "its old checkpoint could not be removed", certain=untouched)
         self._doubts.rise(job)
         reply: Reply = yield from job.line.call(job.vm_id, lambda: libvirtd.start(job.vm_id, takes_s, fails), limit_s)
         answer = yield from self._judged(job, reply, untouched)
