@@ -276,7 +276,8 @@ def _release(work: Work, failover: Failover, vm: Vm) -> None:
             after = with_message(work, vm, "ERROR", refusal.message)
     if failover.host_id in after.may_run_on:
         left = tuple(hid for hid in after.may_run_on if hid != failover.host_id)
-        after = replace(after, may_run_on=left, proof_id=failover.proof_id)
+        proof_id = after.proof_id if after.proof_id >= 0 else failover.proof_id  # that of its own host says more
+        after = replace(after, may_run_on=left, proof_id=proof_id)
         work.draft.put(after)
         rows.try_again(work, after)
 

@@ -173,7 +173,7 @@ class LiveSenses:
                     missing[vm_id].pop(host.oid, None)
                 if vm.lcm_state is not LcmState.RUNNING and self._is_news_of(vm, host):
                     events.append(VmSeen(host.oid, vm_id, "RUNNING"))
-            elif self._is_missed(vm):
+            elif hypervisor and self._is_missed(vm):
                 events.append(VmSeen(host.oid, vm_id, "POWEROFF"))
         believed = self._may_run.get(host.oid, set())
         doubted = believed - present if hypervisor else ()

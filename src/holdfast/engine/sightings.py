@@ -20,7 +20,7 @@ from holdfast.model.vm import Vm
 from holdfast.model.vm_states import VmState
 
 SETTLE_S = 5
-"""So long after a VM was powered off a report that it runs is taken for an old one."""
+"""So long after a VM was powered off, or suspended, a report that it runs is taken for an old one."""
 _SEEN = {
     "RUNNING": VmEvent.SEEN_RUNNING,
     "POWEROFF": VmEvent.SEEN_POWEROFF,
@@ -53,8 +53,13 @@ def host_silent(work: Work, event: HostSilent) -> None:
 
 
 def _is_stale(work: Work, host: Host, event: HostSilent) -> bool:
-    """The silence was broken, or its boot was followed by another, before it could be stored."""
-    return work.senses.heard_at(host.oid) > event.since or (event.boot_id != "" and event.boot_id != host.boot_id)
+    """The silence was broken, or the boot that has ended was followed by another, before it could be stored.
+
+    Whoever is heard after a reboot is the new boot: that does not undo the end of the old one.
+    """
+    if event.boot_id:
+        return event.boot_id != host.boot_id
+    return work.senses.heard_at(host.oid) > event.since
 
 
 def error_text(work: Work, host: Host, said: str) -> str:
@@ -185,7 +190,8 @@ def _adopt(work: Work, vm: Vm, host_id: int) -> None:
 
 def _has_just_stopped(work: Work, vm: Vm) -> bool:
     """A beacon may have been under way while the domain ended; the next ones tell."""
-    return vm.state is VmState.POWEROFF and vm.current is not None and work.second - vm.current.retime < SETTLE_S
+    is_off = vm.state in (VmState.POWEROFF, VmState.SUSPENDED)
+    return is_off and vm.current is not None and work.second - vm.current.retime < SETTLE_S
 
 
 def _seen_elsewhere(work: Work, vm: Vm, event: VmSeen) -> None:

@@ -17,7 +17,7 @@ from types import FrameType
 from xml.etree.ElementTree import Element
 
 from holdfast.cli.connection import find_connection
-from holdfast.cli.errors import FAILURE, CliError
+from holdfast.cli.errors import FAILURE, ApiError, CliError
 from holdfast.cli.failover_commands import failover_flags
 from holdfast.cli.rpc import Client
 from holdfast.cli.xmltree import number_of
@@ -65,8 +65,9 @@ def _run(arguments: HookArguments, log: HookLog) -> Outcome:
 def _hand_over(client: PatientClient, arguments: HookArguments) -> Outcome:
     flags = failover_flags(arguments.force, arguments.pause, arguments.fencing)
     try:
-        failover_id = client.once.identifier("one.failover.allocate", arguments.host_id, arguments.mode, flags)
-    except CliError:
+        # asked twice it answers the failover that is open already
+        failover_id = client.identifier("one.failover.allocate", arguments.host_id, arguments.mode, flags)
+    except ApiError:
         if number_of(client.document("one.host.info", arguments.host_id), "STATE") == HOST_ERROR:
             raise
         return Outcome(0, "the host came back before a failover was opened")

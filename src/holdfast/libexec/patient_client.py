@@ -1,6 +1,7 @@
 """Asks the server again while it cannot be reached: it may be restarting, or another one is just taking over.
 
-Only for calls that do no harm when carried out twice.
+Only for calls that do no harm when carried out twice.  A server that cannot store what it is asked for has not refused
+it either: its answer is an internal error, and it is asked again.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 from xml.etree.ElementTree import Element
 
-from holdfast.cli.errors import Unreachable
+from holdfast.cli.errors import ApiError, Unreachable
 from holdfast.cli.rpc import Client
 from holdfast.cli.wire import Scalar
 
 PATIENCE_S = 60.0
 _PAUSE_S = 2.0
+_INTERNAL = 0x2000
 _Answer = TypeVar("_Answer")
 
 
@@ -53,7 +55,8 @@ class PatientClient:
         while True:
             try:
                 return call()
-            except Unreachable:
-                if self._clock.monotonic() >= deadline:
+            except (Unreachable, ApiError) as error:
+                refused = isinstance(error, ApiError) and error.code != _INTERNAL
+                if refused or self._clock.monotonic() >= deadline:
                     raise
                 self._clock.sleep(_PAUSE_S)

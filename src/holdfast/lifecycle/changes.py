@@ -141,7 +141,8 @@ def _leg_ends(vm: Vm, facts: Facts) -> Vm:
 
 
 def _epilog_starts(vm: Vm, facts: Facts) -> Vm:
-    return _stamp(vm, estime=facts.now, retime=(vm.current.retime if vm.current else 0) or facts.now)
+    ended = vm.current is not None and (vm.current.retime or vm.current.etime)
+    return _stamp(vm, estime=facts.now) if ended else _stamp(vm, estime=facts.now, retime=facts.now)
 
 
 def _epilog_ends(vm: Vm, facts: Facts) -> Vm:

@@ -2,7 +2,7 @@
 
 A liar says "off" of a host that is on.  Two witnesses stand against each other then, the device and the heartbeat on
 the shared datastore; nobody can tell the truth when both are wrong at the same time, so a liar stays silent while the
-heartbeat of a living host cannot be seen.
+heartbeat of a living host cannot be seen, or has only just begun again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from holdfast.simulation.machine import Machine
 
 if TYPE_CHECKING:
     from holdfast.simulation.world import Storage
+
+
+BEATS_AFTER_S = 10.0
 
 
 class Mood(Enum):
@@ -47,7 +50,8 @@ class Bmc:
 
     def _can_be_caught(self) -> bool:
         machine = self.machine
-        return not machine.powered or (machine.writes_heartbeats and self._storage.answers_controller)
+        beats = machine.writes_heartbeats and machine.up_s > BEATS_AFTER_S
+        return not machine.powered or (beats and self._storage.answers_controller)
 
     def reads_off(self, mood: Mood) -> bool:
         """What a reading says."""

@@ -83,8 +83,9 @@ class Machine:
         """The controller's session, as the agent last heard it."""
         self.seq = 0
         self.domains: dict[int, Domain] = {}
-        self.ended: dict[int, tuple[End, str]] = {}
-        """How the last domain of a VM ended here, and in which boot."""
+        self.ended: dict[int, tuple[End, str, float]] = {}
+        """How the last domain of a VM ended here, in which boot, and when."""
+        self.booted_at = 0.0
         self._kernel = kernel
         self._told = told
         self._jobs: list[Process] = []
@@ -97,6 +98,11 @@ class Machine:
     def boot_id(self) -> str:
         """Another one after each boot."""
         return f"boot-{self.hid}-{self.boots}"
+
+    @property
+    def up_s(self) -> float:
+        """How long it has been up."""
+        return self._kernel.now - self.booted_at
 
     @property
     def reachable(self) -> bool:
@@ -130,7 +136,7 @@ class Machine:
         domain = self.domains.pop(vm_id, None)
         if domain is not None:
             self._listed = None
-            self.ended[vm_id] = (why, domain.boot_id)
+            self.ended[vm_id] = (why, domain.boot_id, self._kernel.now)
             self._told(domain, why)
 
     def work(self, script: Script) -> Process:
@@ -167,6 +173,7 @@ class Machine:
             return
         self.powered = True
         self.boots += 1
+        self.booted_at = self._kernel.now
         self.agent = self.libvirtd = True
         self.hung = False
         self.session = 0

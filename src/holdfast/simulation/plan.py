@@ -17,7 +17,7 @@ ACTIVE_SHARE = 0.65
 """So much of a run there are faults and operators; the rest is for healing."""
 HEALING_S = 200.0
 """So long at least, however short the run: hosts have to boot, and steps to come to their deadlines."""
-_FAULT_EVERY_S = 26.0
+_FAULT_EVERY_S = 12.0
 _USER_EVERY_S = 3.5
 _OPERATOR_EVERY_S = 40.0
 MODES = (*(("migrate",) * 8), "recreate", "delete")

@@ -16,8 +16,8 @@ from typing import Any
 from holdfast.model.errors import HoldfastError
 from holdfast.simulation.entries import entries_of
 from holdfast.simulation.expectations import Expectation, expectation
-from holdfast.simulation.foundation import BEGIN
-from holdfast.simulation.plan import Plan
+from holdfast.simulation.foundation import BEGIN, VMS_PER_HOST
+from holdfast.simulation.plan import MODES, Plan
 from holdfast.simulation.run import Simulation
 
 KEYS = {"title", "hosts", "vms", "seconds", "heal_at", "mode", "pause", "force", "fencing", "seed", "trouble"}
@@ -53,8 +53,8 @@ def load(path: Path) -> Scenario:
         return _scenario(told)
     except OSError as error:
         raise ScenarioError(f"Cannot read scenario {path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ScenarioError(f"Scenario {path}: {error!r}") from None
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"Scenario {path}: {error}") from None
 
 
 def _scenario(told: dict[str, Any]) -> Scenario:
@@ -62,23 +62,29 @@ def _scenario(told: dict[str, Any]) -> Scenario:
     unknown = sorted(told.keys() - KEYS)
     if unknown:
         raise ValueError(f"unknown key {', '.join(unknown)}; known are {', '.join(sorted(KEYS))}")
-    entries = entries_of(steps)
-    seconds = float(told.get("seconds", 120))
-    plan = Plan(
-        int(told.get("seed", 1)),
-        int(told.get("hosts", 3)),
-        int(told.get("vms", 6)),
-        seconds,
-        float(told.get("heal_at", seconds)),
-        _hook(told),
-        float(told.get("trouble", 0.0)),
-        entries,
-    )
-    return Scenario(str(told["title"]), plan, tuple(expectation(dict(item)) for item in expected))
+    title, mode = told.get("title"), told.get("mode", "migrate")
+    if not isinstance(title, str) or not title:
+        raise ValueError("it needs a title, which says what is to come of it")
+    if mode not in MODES:
+        raise ValueError(f'mode is "{mode}", it must be one of {", ".join(sorted(MODES))}')
+    seconds = _number(told, "seconds", 120)
+    sizes = [int(_number(told, name, usual)) for name, usual in (("seed", 1), ("hosts", 3), ("vms", 6))]
+    if not 0 < sizes[2] <= sizes[1] * VMS_PER_HOST:
+        raise ValueError(f"vms is {sizes[2]}: {sizes[1]} hosts have room for 1 to {sizes[1] * VMS_PER_HOST}")
+    heal_at, trouble = _number(told, "heal_at", seconds), _number(told, "trouble", 0)
+    plan = Plan(sizes[0], sizes[1], sizes[2], seconds, heal_at, _hook(told), trouble, entries_of(steps))
+    return Scenario(title, plan, tuple(expectation(dict(item)) for item in expected))
+
+
+def _number(told: Mapping[str, Any], name: str, usual: float) -> float:
+    value = told.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError(f"{name} is {value!r}, it must be a number, not below 0")
+    return float(value)
 
 
 def _hook(told: Mapping[str, Any]) -> str:
-    flags = [f"PAUSE={int(told.get('pause', 0))}"]
+    flags = [f"PAUSE={int(_number(told, 'pause', 0))}"]
     if told.get("force"):
         flags.append("FORCE=YES")
     if told.get("fencing") is False:

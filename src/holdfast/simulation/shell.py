@@ -97,6 +97,8 @@ class Shell:
         """How long a commit takes; what arrives meanwhile forms the next batch."""
         self._around: Around | None = None
         self._pending: list[Pending] = []
+        self._storing: list[Pending] = []
+        """What a commit is about that is under way."""
         self._inbox: list[BeaconReport] = []
         self._asleep_until = 0.0
         self._busy = False
@@ -184,8 +186,8 @@ class Shell:
         self.session += 1
         self._busy = self._refused = False
         self._asleep_until = 0.0
-        callers = [told for _, told in self._pending if told is not None]
-        self._pending, self._inbox = [], []
+        callers = [told for _, told in (*self._storing, *self._pending) if told is not None]
+        self._pending, self._storing, self._inbox = [], [], []
         assert self._around is not None
         self._around.died()
         for told in callers:
@@ -287,7 +289,7 @@ class Shell:
                 self.die("after a commit, before anybody was told")
                 return
             if self.commit_s:
-                self._busy = True
+                self._busy, self._storing = True, taken
                 self._kernel.after(self.commit_s, self._stored, (self.session, taken, batch, now))
                 return
         self._publish(taken, batch, now, engine)
@@ -296,7 +298,7 @@ class Shell:
         session, taken, batch, now = stored
         if session != self.session or self.engine is None:
             return
-        self._busy = False
+        self._busy, self._storing = False, []
         self._publish(taken, batch, now, self.engine)
         self._tick_now()
         self._work()

@@ -119,6 +119,25 @@ def test_against_holdfast_a_host_that_came_back_first_is_left_alone(
     assert "came back" in result.stdout
 
 
+def test_a_server_that_cannot_store_the_failover_is_asked_again(
+    server: ScriptedServer, hooks: Path, tmp_path: Path
+) -> None:
+    """Otherwise the VMs of a host that reboots fast, while the store refuses, would be lost without a word."""
+    answers = iter([Refusal("[one.failover.allocate] The disk is full.", 0x2000), 7])
+
+    def allocate(*arguments: object) -> object:
+        answer = next(answers)
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
+
+    server.answers = {"one.system.config": _HOLDFAST, "one.failover.allocate": allocate}
+    result = run(hooks / "host_error", environment(server, tmp_path), "13 -m")
+    assert result.returncode == 0
+    assert "opened failover 7" in result.stdout
+    assert len(server.asked("one.failover.allocate")) == 2
+
+
 def test_against_opennebula_it_fences_beside_the_link_and_reschedules(
     server: ScriptedServer, hooks: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from holdfast.engine.engine import Batch
 from holdfast.engine.state import State
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind, FailoverMode, FailoverState, HostState
-from holdfast.model.failover import Failover
+from holdfast.model.failover import Failover, Proof
 from holdfast.model.host import Host
 from holdfast.model.vm import Vm
 from holdfast.simulation.checkers.answers import Answers
@@ -62,6 +62,8 @@ class Checkers:
                 self._host(stored)
             elif isinstance(stored, Effect):
                 effects.append(stored)
+            elif isinstance(stored, Proof):
+                self._starts.proven(stored)
             elif isinstance(stored, Failover):
                 self._failover(stored)
         self._hosts(state, touched)
@@ -83,9 +85,11 @@ class Checkers:
     def _vm(self, state: State, vm: Vm, now: float) -> Iterable[int]:
         before = self._vms.get(vm.oid)
         self._vms[vm.oid] = vm
-        if before is not None and before.position != vm.position:
+        moved = before is None or before.position != vm.position
+        if before is not None and moved:
             self._story.tell("vm {}: {} -> {} (host {})", vm.oid, position_of(before), position_of(vm), vm.hid)
-        if "RUNNING" in (position_of(vm), name_of(vm.prev_state, vm.prev_lcm_state)) and position_of(vm) in STABLE:
+        ran = "RUNNING" in (position_of(vm), name_of(vm.prev_state, vm.prev_lcm_state))
+        if moved and ran and position_of(vm) in STABLE:
             self._wishes.runs(vm.oid)
         if vm.prev_lcm_state.name.startswith("BOOT") and vm.user_template.get("ERROR"):
             self._wishes.refused.add(vm.oid)
@@ -108,9 +112,10 @@ class Checkers:
                 "failover {} of host {}: {}: {}", failover.oid, failover.host_id, step.state.name, step.text
             )
         self._steps_told[failover.oid] = len(failover.steps)
-        if failover.mode is FailoverMode.RECREATE and failover.force and failover.oid not in self._recreating:
-            if failover.state is FailoverState.RESTARTING:
-                self._recreating.add(failover.oid)
+        recreates = failover.mode is FailoverMode.RECREATE and failover.force
+        begins = failover.state is FailoverState.RESTARTING and failover.oid not in self._recreating
+        if recreates and begins:
+            self._recreating.add(failover.oid)
             for row in failover.rows:
                 self._wishes.recreated(row.vm_id)
 

@@ -18,6 +18,8 @@ BOTH = frozenset(("MIGRATE", "SAVE_MIGRATE"))
 PARKED = frozenset("STOPPED UNDEPLOYED DISK_RESIZE_UNDEPLOYED HOTPLUG_SAVEAS_UNDEPLOYED HOTPLUG_SAVEAS_STOPPED".split())
 STILL_PARKED = frozenset(("EPILOG", "EPILOG_FAILURE", "PENDING", "HOLD"))
 """A parked VM that waits for a place, or is removed, has still no host."""
+FROM_FRONT_END = frozenset("PROLOG_RESUME PROLOG_RESUME_FAILURE PROLOG_UNDEPLOY PROLOG_UNDEPLOY_FAILURE".split())
+"""A VM that does not get away from there, because its host dies, is still parked."""
 ENDING = frozenset(("EPILOG", "EPILOG_FAILURE"))
 
 Size = tuple[int, int]
@@ -45,7 +47,8 @@ class Capacity:
 
     def _legs_of(self, vm: Vm) -> tuple[int, ...]:
         position = position_of(vm)
-        if position in PARKED or (position == "EPILOG" and name_of(vm.prev_state, vm.prev_lcm_state) in PARKED):
+        back = position == "PENDING" and name_of(vm.prev_state, vm.prev_lcm_state) in FROM_FRONT_END
+        if back or position in PARKED or (position == "EPILOG" and name_of(vm.prev_state, vm.prev_lcm_state) in PARKED):
             self._parked.add(vm.oid)
         elif position not in STILL_PARKED:
             self._parked.discard(vm.oid)

@@ -119,6 +119,9 @@ DEVIATIONS: dict[str, str] = {
         POWEROFF: CLEANUP_DELETE SHUTDOWN SHUTDOWN_UNDEPLOY""",
     "a VM that is seen on another host, and can be nowhere else, is started there (28 of part A)": """
         RUNNING: BOOT  UNKNOWN: BOOT  POWEROFF: BOOT""",
+    "a VM that was found paused, and whose domain is gone, is off: it has no checkpoint (W15)": "SUSPENDED: POWEROFF",
+    "saved memory is used once: when it is gone, the VM is where it can be booted from its disks": """
+        BOOT_SUSPENDED: POWEROFF  BOOT_STOPPED: BOOT_FAILURE  BOOT_MIGRATE: BOOT_FAILURE""",
     "poweroff and terminate of an UNKNOWN VM complete with the proof of death (B23)": "UNKNOWN: EPILOG EPILOG_UNDEPLOY",
 }
 """Pairs of Holdfast's own, by the name of the deviation, in the same notation."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from holdfast.engine.state import State
 from holdfast.model.effect import Effect
-from holdfast.model.enums import EffectKind
+from holdfast.model.enums import EffectKind, ProofKind
 from holdfast.model.failover import Proof
 from holdfast.model.vm import Vm
 from holdfast.simulation.checkers.violation import Violation
@@ -29,6 +29,7 @@ class Starts:
         self._world = world
         self._seen_gone: set[tuple[int, int]] = set()
         """VMs and hosts where a driver has seen that no domain is left."""
+        self._proven_at: dict[int, float] = {}
         self._ran_on: dict[int, int] = {}
         """Where a VM's domain ran last."""
         world.watchers.append(self._changed)
@@ -65,7 +66,7 @@ class Starts:
         machine = self._world.machines[old]
         if vm.oid not in machine.ended or (vm.oid, old) in self._seen_gone:
             return
-        why, boot_id = machine.ended[vm.oid]
+        why, boot_id, ended_at = machine.ended[vm.oid]
         host = state.hosts.get(old)
         if why is not End.POWER or (host is not None and host.boot_id != boot_id):
             return
@@ -73,13 +74,20 @@ class Starts:
         named = {effect.proof_id, *(record.proof_id for record in vm.history)}
         if left != old:  # by an operator's wrong word the records say nothing of where it ran: the proof is there
             named |= state.proofs.keys()
-        if not any(_is_about(state.proofs.get(oid), old, boot_id) for oid in named):
+        proofs = [state.proofs[oid] for oid in named if oid in state.proofs]
+        if not any(self._covers(proof, old, boot_id, ended_at) for proof in proofs):
             raise Violation(
                 PROOF,
                 f"VM {vm.oid} is to start on host {effect.host_id}; it was lost with host {old}, and neither the start "
                 f"nor a record since then names a proof of that (they name {sorted(named)})",
             )
 
+    def _covers(self, proof: Proof, hid: int, boot_id: str, ended_at: float) -> bool:
+        """A reboot ends one boot; a host that is off when the proof is accepted has no boot at all."""
+        if proof.kind is ProofKind.REBOOTED:
+            return proof.host_id == hid and proof.boot_id in ("", boot_id)
+        return proof.host_id == hid and self._proven_at.get(proof.oid, ended_at) >= ended_at
 
-def _is_about(proof: Proof | None, hid: int, boot_id: str) -> bool:
-    return proof is not None and proof.host_id == hid and proof.boot_id in ("", boot_id)
+    def proven(self, proof: Proof) -> None:
+        """A proof was accepted."""
+        self._proven_at.setdefault(proof.oid, self._world.kernel.now)

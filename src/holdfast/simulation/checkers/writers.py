@@ -25,10 +25,10 @@ class Writers:
         running = self._running.setdefault(domain.vm_id, set())
         if why is None and domain.life is Life.RUNNING:
             running.add(domain.hid)
-            if not self._world.memories.runs(domain):
-                raise Violation(NO_RETURN, f"VM {domain.vm_id} goes on on host {domain.hid}, it has run since")
             if len(running) > 1:
                 raise Violation(ONE_WRITER, f"VM {domain.vm_id} runs on hosts {sorted(running)}")
+            if not self._world.memories.runs(domain):
+                raise Violation(NO_RETURN, f"VM {domain.vm_id} goes on on host {domain.hid}, it has run since")
         else:
             running.discard(domain.hid)
 

@@ -48,8 +48,7 @@ def next_step(here: Reply, there: Reply, busy: bool, failure: str | None) -> Ste
     if busy:
         return Step.WAIT
     if there.life is not None:
-        went_well = failure == "" or (failure is None and there.life is Life.PAUSED)
-        return Step.ARRIVE if here.life is None and went_well else Step.GO_BACK
+        return Step.ARRIVE if here.life is None and failure == "" else Step.GO_BACK
     if here.life is None:
         return Step.GONE
     if here.life is Life.PAUSED:
