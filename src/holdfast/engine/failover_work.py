@@ -276,10 +276,15 @@ def _release(work: Work, failover: Failover, vm: Vm) -> None:
             after = with_message(work, vm, "ERROR", refusal.message)
     if failover.host_id in after.may_run_on:
         left = tuple(hid for hid in after.may_run_on if hid != failover.host_id)
-        proof_id = after.proof_id if after.proof_id >= 0 else failover.proof_id  # that of its own host says more
-        after = replace(after, may_run_on=left, proof_id=proof_id)
+        after = replace(after, may_run_on=left, proof_id=_proof_of_a_stray(work, failover, after))
         work.draft.put(after)
         rows.try_again(work, after)
+
+
+def _proof_of_a_stray(work: Work, failover: Failover, vm: Vm) -> int:
+    """What a start of the VM rests on: the death of the host that its record names says more than that of another."""
+    known = work.find(Proof, vm.proof_id)
+    return vm.proof_id if known is not None and known.host_id == vm.hid else failover.proof_id
 
 
 def restart(work: Work, failover_id: int) -> None:
