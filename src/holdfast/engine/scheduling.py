@@ -15,7 +15,7 @@ from holdfast.engine.work import Work
 from holdfast.failover import machine
 from holdfast.failover.placement import Request, place
 from holdfast.lifecycle import VmEvent
-from holdfast.lifecycle.positions import PROLOG_MIGRATE_SUSPEND_FAILURE, RUNNING, SUSPENDED, UNKNOWN
+from holdfast.lifecycle.positions import FILES_ON_THE_WAY, PROLOG_MIGRATE_SUSPEND_FAILURE, RUNNING, SUSPENDED, UNKNOWN
 from holdfast.lifecycle.transitions.moves import RESCHEDULED
 from holdfast.model.enums import DatastoreState, DatastoreType, RowState
 from holdfast.model.errors import ActionError
@@ -91,6 +91,7 @@ def _start(work: Work, vm: Vm, hid: int) -> None:
     try:
         system = system_datastore(work, vm)
         target = target_on(host, system.oid, system.tm_mad)
+        insist_on_files(vm)
         happen(work, vm, _way(work, vm), facts_of(work, vm, target=target))
     except ActionError as error:
         refuse(work, vm, error.message)
@@ -114,6 +115,17 @@ def move_of(vm: Vm, live: bool, cold_mode: int) -> VmEvent:
     if not 0 <= cold_mode < len(_COLD):
         raise ActionError(f"Migration type {cold_mode} is unknown: 0 saves, 1 powers off, 2 powers off hard.", vm.oid)
     return _COLD[cold_mode]
+
+
+def insist_on_files(vm: Vm) -> None:
+    """A move to another datastore that failed half way is finished or undone before the next: raises ActionError."""
+    moved = vm.current is not None and vm.previous is not None and vm.current.ds_id != vm.previous.ds_id
+    if moved and vm.position in FILES_ON_THE_WAY:
+        raise ActionError(
+            f"The files of VM {vm.oid} were on their way to another datastore: finish that with onevm recover --retry, "
+            f"or undo it with --failure {vm.oid}, before it moves on.",
+            vm.oid,
+        )
 
 
 def system_datastore(work: Work, vm: Vm, ds_id: int = -1) -> Datastore:

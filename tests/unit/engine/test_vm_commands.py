@@ -421,3 +421,20 @@ def test_a_stopped_vm_whose_memory_was_used_is_booted_by_a_retry(rig: Rig) -> No
     rig.call(c.RecoverVm(vm, 2))
     rig.answer(EffectKind.VMM_DEPLOY)
     assert rig.vm(vm).lcm_state is LcmState.RUNNING
+
+
+def test_a_vm_whose_files_are_between_two_datastores_does_not_move_on_without_them(rig: Rig) -> None:
+    other = rig.call(c.AllocateDatastore("NAME=b\nTYPE=SYSTEM_DS\nTM_MAD=shared"))
+    vm = rig.running_vm(0)
+    rig.call(c.VmAction(vm, "poweroff-hard"))
+    rig.settle()
+    rig.call(c.MigrateVm(vm, 1, ds_id=other))
+    rig.answer(EffectKind.TM_MIGRATE, ok=False, message="no space is left")
+    with pytest.raises(ActionError, match=r"on their way to another datastore: .*--retry.*--failure"):
+        rig.call(c.MigrateVm(vm, 0))
+    rig.call(c.VmAction(vm, "resched"))
+    rig.tick()
+    assert "on their way" in rig.vm(vm).user_template.get("SCHED_MESSAGE")
+    rig.call(c.RecoverVm(vm, 0))
+    assert rig.vm(vm).state is VmState.POWEROFF
+    assert rig.vm(vm).history[-1].ds_id != other

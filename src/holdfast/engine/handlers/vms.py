@@ -10,7 +10,7 @@ from holdfast.engine.cloning import look_at_images
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked_rename
 from holdfast.engine.handlers.vm_allocate import allocate
-from holdfast.engine.scheduling import move_of, system_datastore
+from holdfast.engine.scheduling import insist_on_files, move_of, system_datastore
 from holdfast.engine.vm_work import facts_of, happen, lost_with_its_host, target_on
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
@@ -39,6 +39,7 @@ def migrate(work: Work, command: c.MigrateVm) -> int:
     event = move_of(vm, command.live, command.type)
     if not is_available(vm, event):
         raise ActionError(f"Migrate action is not available for state {vm.state_name}", vm.oid)
+    insist_on_files(vm)
     ds_id = vm.current.ds_id if vm.current else -1
     same_datastore = command.ds_id in (-1, ds_id)
     if vm.hid == command.hid and same_datastore:
