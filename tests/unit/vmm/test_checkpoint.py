@@ -65,11 +65,11 @@ def test_a_used_checkpoint_is_not_restored_again(tmp_path: Path) -> None:
     assert "there is no" in files.trouble()
     a_file(files.path, WHOLE)
     assert files.trouble() == ""
-    assert not files.is_used()
+    assert not files.is_gone()
     files.use()
     files.use()
     assert "has been used" in files.trouble()
-    assert files.is_used()
+    assert files.is_gone()
     files.discard()
     files.discard()
     assert list(tmp_path.iterdir()) == []

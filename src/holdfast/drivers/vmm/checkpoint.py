@@ -57,9 +57,9 @@ class Checkpoint:
             return f"the checkpoint has been used: the VM has run since, and its disks have changed ({self.used})"
         return f"there is no {self.path}"
 
-    def is_used(self) -> bool:
-        """The memory has run since it was saved: it must not be restored, the VM boots from its disks."""
-        return self.used.exists() and not self.path.exists()
+    def is_gone(self) -> bool:
+        """The memory has run since it was saved, or is lost: the VM boots from its disks, whose directory is there."""
+        return self.path.parent.is_dir() and not self.path.exists()
 
     def use(self) -> None:
         """The restored guest is about to run."""

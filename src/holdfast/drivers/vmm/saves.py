@@ -129,8 +129,8 @@ class Saves:
         """Creates the domain, held.  Only the message and the certainty of the answer count: was it sent and lost?"""
         trouble = await self._touch(job, files.trouble, f"looking at {files.path}")
         if trouble:
-            used = await self._touch(job, files.is_used, f"looking at {files.used}")
-            return Answer(ok=False, message=f": {trouble}", values={"CHECKPOINT": "GONE"} if used else {})
+            gone = await self._touch(job, files.is_gone, f"looking at {files.path}")
+            return Answer(ok=False, message=f": {trouble}", values={"CHECKPOINT": "GONE"} if gone else {})
         deployment = await self._reach.deployment(job, self._config)
 
         def restore(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 In a transient position ``--success`` and ``--failure`` raise what the driver would have said; in a failure position
 ``--success`` goes on with the next step.  ``--retry`` repeats the step that was running, after cancelling it.  No word
-of an operator lets files be moved or removed under a domain that may still run.
+of an operator lets files be moved or removed under a domain that may still run, or takes it for saved.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ _ANSWERED = (
 
 def _by_word(row: Row) -> Row:
     """What an operator says in the driver's place."""
-    leaves_host = row.event in (E.SAVE_OK, E.SHUTDOWN_OK) and row.effect is not None
+    leaves_host = row.event is E.SAVE_OK or (row.event is E.SHUTDOWN_OK and row.effect is not None)
     return replace(row, event=_SAID[row.event], guard=Guard.NOWHERE if leaves_host else row.guard)
 
 

@@ -90,6 +90,7 @@ OUTCOMES: Table = {
         key: entry
         for name, idle in (
             ("SAVE_STOP", ("no domain",)),
+            ("SAVE_SUSPEND", ("no domain",)),
             ("SHUTDOWN", ("soft, no domain", "hard, no domain")),
             ("SHUTDOWN_UNDEPLOY", ("soft, no domain", "hard, no domain")),
             ("SAVE_MIGRATE", ("save, no domain", "poweroff, no domain", "poweroff-hard, no domain")),
