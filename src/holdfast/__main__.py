@@ -2,6 +2,7 @@
 
 import sys
 
-from holdfast.cli.holdfast import main
+from holdfast.cli.entry import holdfast
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(holdfast())

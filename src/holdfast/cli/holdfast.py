@@ -7,6 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.cli.simulate import add_parser as add_simulate
+from holdfast.demo.options import add_options as add_demo_options
+from holdfast.sandbox import controller
+from holdfast.sandbox.cli import add_parser as add_sandbox
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; answers the exit code."""
@@ -26,10 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from holdfast.cli.simulate import add_parser as add_simulate
-    from holdfast.sandbox import controller
-    from holdfast.sandbox.cli import add_parser as add_sandbox
-
     parser = argparse.ArgumentParser(prog="holdfast", description=__doc__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_serve(commands)
@@ -104,10 +105,8 @@ def _agent_key(args: argparse.Namespace) -> int:
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from holdfast.demo.options import add_options
-
     demo = commands.add_parser("demo", help="lose a host for real and get its VMs back")
-    add_options(demo)
+    add_demo_options(demo)
     demo.set_defaults(run=_demo)
 
 
