@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.sandbox import controller as controllers
 from holdfast.sandbox import ledger, rack
 from holdfast.sandbox.disks import find_disk
 from holdfast.sandbox.errors import RackError
@@ -60,6 +61,8 @@ def add_parser(
     bmc.add_argument("host", metavar="HOST", help=_HOST_HELP)
     bmc.add_argument("mode", choices=[str(mode) for mode in BmcMode], help=_BMC_HELP)
     bmc.add_argument("seconds", type=float, nargs="?", default=0.0, help="the delay of a slow one")
+    controller = _command(commands, "controller", "kill the rack's controller as a crash would, or start it again")
+    controller.add_argument("order", choices=("kill", "start"), help="start: on the same port, with all it knew")
     judged = _command(commands, "ledger", "check what a guest wrote: one writer at a time, nothing lost?")
     judged.add_argument("vm", metavar="VM", help="its name or its ID")
     judged.add_argument("--json", action="store_true", help="for machines")
@@ -90,6 +93,8 @@ def _run(arguments: argparse.Namespace, after_up: AfterUp | None, before_down: B
             return _status(rack.attach(directory), as_json=arguments.json)
         if command == "bmc":
             return _bmc(rack.attach(directory), arguments)
+        if command == "controller":
+            return _controller(rack.attach(directory), arguments.order)
         return _switch(rack.attach(directory), command, arguments.host)
     except RackError as exc:
         print(f"holdfast sandbox {command}: {exc}", file=sys.stderr)
@@ -118,15 +123,19 @@ def _up(config: RackConfig, after_up: AfterUp | None) -> int:
 
 
 def _next_steps(built: Rack) -> list[str]:
-    where = "" if built.directory == rack.default_directory() else f"--dir {built.directory} "
+    where = _where(built)
     inside = " ".join(built.enter_argv(["virsh", "-c", built.hosts[0].libvirt_uri, "list", "--all"]))
     return [
         "next:",
-        f"  holdfast sandbox status {where}           what is up",
-        f"  holdfast sandbox power-off {where}host1   pull the plug",
-        f"  holdfast sandbox down {where}             end it all",
+        f"  holdfast sandbox status{where}            what is up",
+        f"  holdfast sandbox power-off{where} host1   pull the plug",
+        f"  holdfast sandbox down{where}              end it all",
         f"the hosts are in a network of their own; a look at the first:\n  {inside}",
     ]
+
+
+def _where(found: Rack) -> str:
+    return "" if found.directory == rack.default_directory() else f" --dir {found.directory}"
 
 
 def _down(directory: Path, keep_files: bool, before_down: BeforeDown | None) -> int:
@@ -157,6 +166,22 @@ def _bmc_word(host: Host) -> str:
     return f"slow ({host.bmc_delay_s:g} s)" if host.bmc_mode is BmcMode.SLOW else host.bmc_mode.value
 
 
+def _controller(found: Rack, order: str) -> int:
+    controller = controllers.attach(found)
+    running = controllers.is_running(controller)
+    if order == "kill":
+        if running:
+            controllers.kill(controller)
+        print("the controller is dead" if running else "the controller was not running")
+        return 0
+    if not running:
+        controller = controllers.restart(controller)
+    word = "already runs" if running else "runs again"
+    print(f"the controller {word}: process {controller.pid}, log: {controller.log}")
+    print("\n".join(controllers.exports(controller)))
+    return 0
+
+
 def _status(found: Rack, *, as_json: bool) -> int:
     if as_json:
         hosts = [asdict(host) | {"directory": str(host.directory)} for host in found.hosts]
@@ -172,7 +197,18 @@ def _status(found: Rack, *, as_json: bool) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(f"controller: {_controller_word(found)}")
     return 0
+
+
+def _controller_word(found: Rack) -> str:
+    try:
+        controller = controllers.attach(found)
+    except RackError:
+        return "none was started"
+    if controllers.is_running(controller):
+        return f"process {controller.pid}, {controller.api.endpoint}"
+    return f"does not run; `holdfast sandbox controller start{_where(found)}` starts it again"
 
 
 def _ledger(directory: Path, vm: str, *, as_json: bool) -> int:

@@ -151,10 +151,18 @@ def attach(rack: Rack) -> Controller:
     return Controller(rack, Api(f"http://127.0.0.1:{state['port']}/RPC2", folder / ".one" / "one_auth"), state["pid"])
 
 
+def is_running(controller: Controller) -> bool:
+    """Whether it lives; one that was killed leaves its process id and port behind."""
+    return _is_ours(controller.pid, controller.rack.directory)
+
+
 def restart(controller: Controller) -> Controller:
     """Starts a controller again that was killed, on the same port and with the same store."""
     port = int(controller.api.endpoint.rsplit(":", 1)[1].split("/")[0])
-    return launch(controller.rack, _free_socket(port))
+    try:
+        return launch(controller.rack, _free_socket(port))
+    except OSError as error:
+        raise RackError(f"the controller's port {port} cannot be had again: {error.strerror}") from None
 
 
 def kill(controller: Controller) -> None:
@@ -276,16 +284,20 @@ def guest(controller: Controller, name: str, period_ms: int = 200) -> str:
     return guest_template(name, controller.rack, image_id=image_id, period_ms=period_ms)
 
 
+def exports(controller: Controller) -> list[str]:
+    """The lines for a shell that make the one* commands talk to it."""
+    return [f"  export {name}={value}" for name, value in controller.environment.items()]
+
+
 def after_up(rack: Rack) -> list[str]:
     """For ``holdfast sandbox up``: starts the controller and says how to talk to it."""
     controller = start(rack)
     sample = rack.directory / "guest.one"
     sample.write_text(guest(controller, "guest1"), encoding="utf-8")
-    exports = [f"  export {name}={value}" for name, value in controller.environment.items()]
     return [
         f"a controller runs for them, log: {controller.log}",
         "next:",
-        *exports,
+        *exports(controller),
         "  onehost list",
         f"  onevm create {sample}     a guest that writes to its disk",
         f"  holdfast sandbox ledger guest1 --dir {rack.directory}",

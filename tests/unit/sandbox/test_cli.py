@@ -33,7 +33,9 @@ def remains(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("words", [["status"], ["power-off", "1"], ["cut", "host1"], ["bmc", "1", "dead"]])
+@pytest.mark.parametrize(
+    "words", [["status"], ["power-off", "1"], ["cut", "host1"], ["bmc", "1", "dead"], ["controller", "start"]]
+)
 def test_without_a_rack_every_switch_says_how_to_get_one(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
