@@ -33,7 +33,14 @@ def _simulate(*arguments: str) -> int:
 
 def test_runs_are_counted_and_end_with_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert _simulate("--runs", "3", *QUICK) == 0
-    assert "3 runs of 1 simulated minutes, 2 hosts, 4 VMs: 0 violations" in capsys.readouterr().out
+    assert "3 runs of 1 simulated minute, 2 hosts, 4 VMs: 0 violations" in capsys.readouterr().out
+
+
+def test_one_of_a_thing_is_not_told_in_the_plural(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _simulate("--hosts", "1", "--vms", "1", "--minutes", "1") == 0
+    told = capsys.readouterr().out
+    assert told.startswith("1 run of 1 simulated minute, 1 host, 1 VM: 0 violations, ")
+    assert told.endswith(" s in 1 process\n")
 
 
 def test_a_story_is_printed_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +66,9 @@ def test_a_story_is_printed_line_by_line(capsys: pytest.CaptureFixture[str]) -> 
         (("--save", "/nonexistent/story.json"), "--save: /nonexistent/story.json cannot be written"),
         (("--save", "/"), "--save: / cannot be written"),
         (("--replay", "/nonexistent/story.json"), "Cannot read /nonexistent/story.json: No such file or directory."),
+        (("--replay", "a.json", "--scenario", "b.toml"), "--scenario cannot be combined with --replay."),
+        (("--scenario", "b.toml", "--story", "--runs", "5"), "--scenario cannot be combined with --story, --runs."),
+        (("--replay", "a.json", "--seed", "7", "--save", "b"), "--replay cannot be combined with --save, --seed."),
         (("--scenario", "/nonexistent/one.toml"), "Cannot read scenario /nonexistent/one.toml"),
     ],
 )

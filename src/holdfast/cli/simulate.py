@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TAIL = 40
 LIMITS = {"hosts": 100, "vms": 1000, "minutes": 1440, "runs": 10_000_000, "jobs": 1024}
 INTERRUPTED = 130
+_DEFAULTS = {"seed": 1, "runs": 1, "hosts": 5, "vms": 40, "minutes": 10.0, "faults": None, "jobs": os.cpu_count() or 1}
+_ELSEWHERE = {"scenario": ("replay", "story", "save", *_DEFAULTS), "replay": ("save", *_DEFAULTS)}
+"""What has no meaning beside these two, because their files say it."""
 DESCRIPTION = (
     "Runs the engine, the life cycle, failover, detection and store logic of this program against simulated hosts, "
     "disks, BMCs, links and clocks, and checks after every event that no VM runs twice, that capacity adds up, and "
@@ -30,28 +33,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "simulate", help="look for faults with simulated hosts on virtual time", description=DESCRIPTION
     )
-    parser.add_argument("--seed", type=int, default=1, help="first seed (default 1)")
-    parser.add_argument("--runs", type=int, default=1, help="how many seeds, one run each (default 1)")
-    parser.add_argument("--hosts", type=int, default=5, help="simulated hosts (default 5)")
-    parser.add_argument("--vms", type=int, default=40, help="VMs that run at the beginning (default 40)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="simulated time of a run (default 10)")
+    parser.add_argument("--seed", type=int, help="first seed (default 1)")
+    parser.add_argument("--runs", type=int, help="how many seeds, one run each (default 1)")
+    parser.add_argument("--hosts", type=int, help="simulated hosts (default 5)")
+    parser.add_argument("--vms", type=int, help="VMs that run at the beginning (default 40)")
+    parser.add_argument("--minutes", type=float, help="simulated time of a run (default 10)")
     parser.add_argument(
         "--faults",
         metavar="KIND,…",
         help="power,network,storage,bmc,clock,agent,controller (default: all of them), or none",
     )
     parser.add_argument("--story", action="store_true", help="print all that happens in the run")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: as many as cores)")
+    parser.add_argument("--jobs", type=int, help="processes (default: as many as cores)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="where the shortest failing story is kept")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run a story that was kept")
     parser.add_argument("--scenario", type=Path, nargs="+", metavar="FILE", help="run scenario files (TOML)")
-    parser.set_defaults(run=_simulate)
+    parser.set_defaults(run=_simulate, **_DEFAULTS)
 
 
 def _simulate(args: argparse.Namespace) -> int:
     from holdfast.model.errors import HoldfastError
 
     try:
+        _refuse_what_would_do_nothing(args)
         if args.scenario:
             return _scenarios(args.scenario)
         if args.replay:
@@ -63,6 +67,15 @@ def _simulate(args: argparse.Namespace) -> int:
     except HoldfastError as error:
         print(error.message, file=sys.stderr)
         return 2
+
+
+def _refuse_what_would_do_nothing(args: argparse.Namespace) -> None:
+    from holdfast.model.errors import ArgumentError
+
+    for chosen, idle in _ELSEWHERE.items():
+        given = [f"--{name}" for name in idle if getattr(args, name) not in (_DEFAULTS.get(name), False)]
+        if getattr(args, chosen) and given:
+            raise ArgumentError(f"--{chosen} cannot be combined with {', '.join(given)}.")
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -120,18 +133,27 @@ def _many(options: Options, args: argparse.Namespace) -> int:
                 failed.append((result.seed, result.outcome))
                 print(f"seed {result.seed}: {result.outcome.rule}: {result.outcome.text}", flush=True)
     except KeyboardInterrupt:
-        print(f"interrupted after {done} of {args.runs} runs, {len(failed)} violations", file=sys.stderr)
+        print(
+            f"interrupted after {done} of {_count(args.runs, 'run')}, {_count(len(failed), 'violation')}",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     took_s = time.monotonic() - begun
     print(
-        f"{args.runs} runs of {options.minutes:g} simulated minutes, {options.hosts} hosts, {options.vms} VMs: "
-        f"{len(failed)} violations, {took_s:.1f} s in {min(args.jobs, args.runs)} processes"
+        f"{_count(args.runs, 'run')} of {_count(options.minutes, 'simulated minute')}, "
+        f"{_count(options.hosts, 'host')}, {_count(options.vms, 'VM')}: {_count(len(failed), 'violation')}, "
+        f"{took_s:.1f} s in {_count(min(args.jobs, args.runs), 'process', 'processes')}"
     )
     if not failed:
         return 0
     seed, outcome = failed[0]
     first = replace(options, seed=seed)
     return _failed(first, draw(first), outcome, args.save)
+
+
+def _count(number: float, one: str, many: str = "") -> str:
+    digits = f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{digits} {one if number == 1 else many or one + 's'}"
 
 
 def _failed(options: Options, plan: Plan, outcome: Outcome, save: Path | None) -> int:
