@@ -12,15 +12,15 @@ disk has no layers: with its VM paused, :meth:`TmDriver.run_request` of SNAP_CRE
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from holdfast.drivers.expendable import Overdue
+from holdfast.drivers.tm.account import Account, Accounts
 from holdfast.drivers.tm.disks import format_of
 from holdfast.drivers.tm.exports import await_exports
 from holdfast.drivers.tm.layers import DiskLayers, Layer
@@ -37,11 +37,11 @@ from holdfast.drivers.tm.lines import (
 )
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.probes import Probe, found_done
+from holdfast.drivers.tm.registry import DummyTransfers, External, Registry
 from holdfast.drivers.tm.requests import request_of
 from holdfast.drivers.tm.shared import SharedTransfers
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
 from holdfast.drivers.vm_files import read_vm_file, write_vm_file
-from holdfast.drivers.vmm.dummy import wants_failure, wished_delay_s
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
 from holdfast.model.errors import HoldfastError
@@ -52,23 +52,8 @@ _WHOLE_DISKS = (Step.PROLOG, Step.RESUME)
 _ONE_DISK = (Step.PROLOG_ATTACH, Step.DISK_RESIZE)
 _REMOVALS = (Step.DELETE, Step.DELETE_BOTH)
 _SHARED = ("shared", "qcow2")
-
-
-class Transfers(Protocol):
-    """A transfer driver: carries out a line or raises TransferError."""
-
-    async def perform(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
-        """One line for one VM."""
-
-
-class DummyTransfers:
-    """The transfer driver ``dummy``: nothing happens; the VM's DUMMY_FAIL and DUMMY_DELAY_S are obeyed."""
-
-    async def perform(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
-        """Waits and fails as the VM wishes."""
-        await asyncio.sleep(min(wished_delay_s(vm), clockwork.left_s))
-        if wants_failure(vm, line.action):
-            raise TransferError("it failed as it was told to")
+VmLog = Callable[[int, str, str], None]
+"""Takes a VM's id, a severity (I, E, W, D) and a line for the VM's log."""
 
 
 class TmDriver:
@@ -80,7 +65,11 @@ class TmDriver:
         vms_path: Path,
         frontend: str = "",
         clock: Callable[[], float] = time.time,
+        external: External = lambda name: None,
+        log: VmLog = lambda vm_id, severity, text: None,
     ) -> None:
+        self.accounts = Accounts()
+        self._log = log
         self._area = DatastoreArea(datastores_path)
         self._places = Places(str(self._area.root), frontend or socket.gethostname())
         self._vms_path = vms_path
@@ -89,7 +78,7 @@ class TmDriver:
         self._begun_before: set[int] = set()
         self._probe = Probe(self._area, self._places)
         shared = SharedTransfers(self._area)
-        self._drivers: dict[str, Transfers] = {**dict.fromkeys(_SHARED, shared), "dummy": DummyTransfers()}
+        self._drivers = Registry({**dict.fromkeys(_SHARED, shared), "dummy": DummyTransfers()}, external)
 
     async def run(self, order: Order) -> Answer:
         """Does it, within the effect's deadline."""
@@ -184,7 +173,20 @@ class TmDriver:
         vm = order.vm
         if vm is None:
             raise TransferError(f"Effect {order.effect.oid} ({order.effect.kind.value}) is no transfer of a VM")
-        clockwork = Clockwork(order.effect.deadline - self._clock())
+        with self._account(vm) as account:
+            await self._run_step(order, vm, Clockwork(order.effect.deadline - self._clock(), account))
+
+    @contextmanager
+    def _account(self, vm: Vm) -> Iterator[Account]:
+        """The account of a transfer of the VM, open while it runs."""
+        account = Account(partial(self._log, vm.oid))
+        self.accounts.open(vm.oid, account)
+        try:
+            yield account
+        finally:
+            self.accounts.close(vm.oid, account)
+
+    async def _run_step(self, order: Order, vm: Vm, clockwork: Clockwork) -> None:
         request = request_of(order.effect, vm)
         text = "".join(f"{line}\n" for line in transfer_lines(request, vm, self._places))
         if order.effect.oid not in self._begun_before:
@@ -204,6 +206,7 @@ class TmDriver:
     async def _perform_all(self, lines: Sequence[Line], vm: Vm, clockwork: Clockwork, to_the_end: bool = False) -> None:
         failures: list[TransferError] = []
         for number, line in enumerate(lines, 1):
+            clockwork.account.begin(str(line), number, len(lines))
             try:
                 await self._perform(line, number, vm, clockwork)
             except TransferError as error:
@@ -214,11 +217,8 @@ class TmDriver:
             raise failures[0]
 
     async def _perform(self, line: Line, number: int, vm: Vm, clockwork: Clockwork) -> None:
-        driver = self._drivers.get(line.driver)
         try:
-            if driver is None:
-                raise TransferError(f"Transfer Driver '{line.driver}' not available")
-            await driver.perform(line, vm, clockwork)
+            await self._drivers.of(line.driver).perform(line, vm, clockwork)
         except HoldfastError as error:
             kind = TransferOverdue if isinstance(error, TransferOverdue | Overdue) else TransferError
             raise kind(f'line {number} "{line}": {error.message}') from None

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from holdfast.drivers import expendable, process
 from holdfast.drivers.tm import layout
+from holdfast.drivers.tm.account import Account
 from holdfast.drivers.tm.lines import TransferError
 from holdfast.model.errors import HoldfastError
 
@@ -38,9 +39,10 @@ class TransferOverdue(TransferError):
 
 
 class Clockwork:
-    """How much time is left until a deadline, given on the event loop's clock."""
+    """How much time is left until a deadline, given on the event loop's clock; and who is told what happens."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, account: Account | None = None) -> None:
+        self.account = account or Account()
         self._until = asyncio.get_running_loop().time() + limit_s
         self._due = time.monotonic() + limit_s
         self._given_up = threading.Event()

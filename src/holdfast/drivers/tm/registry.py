@@ -1,0 +1,48 @@
+"""Which transfer driver carries out the lines that name it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from holdfast.drivers.tm.lines import Line, TransferError
+from holdfast.drivers.tm.tools import Clockwork
+from holdfast.drivers.vmm.dummy import wants_failure, wished_delay_s
+from holdfast.model.vm import Vm
+
+
+class Transfers(Protocol):
+    """A transfer driver: carries out a line or raises TransferError."""
+
+    async def perform(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
+        """One line for one VM."""
+
+
+class DummyTransfers:
+    """The transfer driver ``dummy``: nothing happens; the VM's DUMMY_FAIL and DUMMY_DELAY_S are obeyed."""
+
+    async def perform(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
+        """Waits and fails as the VM wishes."""
+        await asyncio.sleep(min(wished_delay_s(vm), clockwork.left_s))
+        if wants_failure(vm, line.action):
+            raise TransferError("it failed as it was told to")
+
+
+External = Callable[[str], Transfers | None]
+"""Finds a driver that is not built in, by its name."""
+
+
+class Registry:
+    """The built-in drivers, and behind them those of the site."""
+
+    def __init__(self, built_in: Mapping[str, Transfers], external: External = lambda name: None) -> None:
+        self._built_in = dict(built_in)
+        self._external = external
+
+    def of(self, name: str) -> Transfers:
+        """The driver; raises TransferError when there is none of this name."""
+        found = self._built_in.get(name) or self._external(name)
+        if found is None:
+            raise TransferError(f"Transfer Driver '{name}' not available")
+        return found
