@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -14,14 +15,21 @@ from holdfast.cli.template_input import changed_template
 def for_each(call: Call, kind: str, doing: str, action: Callable[[int], object]) -> int:
     """Acts on every object that the first argument names; a refusal is told and the rest still tried."""
     code = 0
-    for object_id in find_ids(call.client, kind, call.arguments[0]):
+    ids = find_ids(call.client, kind, call.arguments[0])
+    for object_id in ids:
         call.say(f"{kind} {object_id}: {doing}")
         try:
             action(object_id)
         except ApiError as error:
-            print(error, file=sys.stderr)
+            print(str(error) if len(ids) == 1 else _attributed(str(error), kind, object_id), file=sys.stderr)
             code = FAILURE
     return code
+
+
+def _attributed(message: str, kind: str, object_id: int) -> str:
+    """The server's words, with the object before them where they leave open whom of several they are about."""
+    named = re.search(rf"\[{object_id}\]|\b{kind} {object_id}\b", message, re.IGNORECASE)
+    return message if named else f"{kind} {object_id}: {message}"
 
 
 def for_one(call: Call, kind: str, doing: str, action: Callable[[int], object]) -> int:

@@ -165,8 +165,35 @@ def test_verbose_tells_what_is_done_to_each(server: ScriptedServer, capsys: Capt
     assert main(["terminate", "5..7", "-v"]) == 255
     assert capsys.readouterr() == (
         "VM 5: shutting down\nVM 6: shutting down\nVM 7: shutting down\n",
-        "[one.vm.action] not now\n",
+        "VM 6: [one.vm.action] not now\n",
     )
+
+
+def test_a_refusal_that_names_no_vm_gets_its_name_when_there_are_several_and_is_verbatim_for_one(
+    server: ScriptedServer, capsys: Captured
+) -> None:
+    refusal = 'Error performing action "suspend": This action is not available for state DONE'
+
+    def suspend(action: str, vm: int) -> int:
+        raise Refusal(f"[one.vm.action] {refusal if vm < 9 else f'Error getting virtual machine [{vm}].'}", 2048, vm)
+
+    server.answers["one.vm.action"] = suspend
+    assert main(["suspend", "5"]) == 255
+    assert capsys.readouterr().err == f"[one.vm.action] {refusal}\n"
+    assert main(["suspend", "5,8,9"]) == 255
+    assert capsys.readouterr().err == (
+        f"VM 5: [one.vm.action] {refusal}\nVM 8: [one.vm.action] {refusal}\n"
+        "[one.vm.action] Error getting virtual machine [9].\n"
+    )
+
+
+def test_a_name_that_is_not_known_ends_the_command_before_anything_is_done(
+    server: ScriptedServer, capsys: Captured
+) -> None:
+    server.answers["one.vmpool.info"] = "<VM_POOL/>"
+    assert main(["suspend", "5,nobody,6"]) == 255
+    assert capsys.readouterr() == ("", "VM named nobody not found.\n")
+    assert server.asked("one.vm.action") == []
 
 
 @pytest.mark.parametrize(
