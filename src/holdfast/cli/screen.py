@@ -34,9 +34,11 @@ def permissions(element: Element, label_width: int) -> list[str]:
     return [*section("PERMISSIONS"), *labels(pairs, label_width, 0)]
 
 
-def small_table(columns: Sequence[Column], rows: Sequence[Element], view: View | None = None) -> list[str]:
-    """A table inside a screen."""
-    return render(columns, cells_of(columns, rows, view or View()))
+def small_table(
+    columns: Sequence[Column], rows: Sequence[Element], view: View | None = None, width: int | None = None
+) -> list[str]:
+    """A table inside a screen; a column with ``expand`` takes what the others leave of ``width``."""
+    return render(columns, cells_of(columns, rows, view or View()), width)
 
 
 def paragraph(text: str, indent: str = "", hanging: str | None = None) -> list[str]:

@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 from holdfast.cli.screen import attributes, labels, permissions, print_screen, section, small_table
 from holdfast.cli.states import LOCK_NAMES, action_word, lcm_name, vm_name, word
 from holdfast.cli.table import Column, Table, View
+from holdfast.cli.terminal import PAGE_WIDTH
 from holdfast.cli.units import memory_text, period_text, prolog_text, time_text
 from holdfast.cli.vm_snapshot_table import DISK_SNAPSHOT_TABLE, SNAPSHOT_TABLE, disk_snapshots, system_snapshots
 from holdfast.cli.vm_table import vm_host
@@ -75,7 +76,7 @@ def _shown(table: Table) -> list[Column]:
 
 
 def _rows(title: str, rows: Sequence[Element], columns: Sequence[Column], now_s: float) -> list[str]:
-    return [*section(title), *small_table(columns, rows, View(now_s))] if rows else []
+    return [*section(title), *small_table(columns, rows, View(now_s), PAGE_WIDTH)] if rows else []
 
 
 def _reading(reading: Element) -> str:
@@ -102,7 +103,7 @@ def _since(record: Element, view: View) -> str:
 
 def _prolog(record: Element, view: View) -> str:
     begun_s = number_of(record, "PSTIME")
-    return prolog_text((number_of(record, "PETIME") or view.now_s) - begun_s) if begun_s else "-"
+    return prolog_text((number_of(record, "PETIME") or view.now_s) - begun_s).strip() if begun_s else "-"
 
 
 def _known_id(element: Element, path: str) -> str:
@@ -131,13 +132,14 @@ _NICS = (
     Column("PCI_ID", 8, lambda nic, view: text_of(nic, "PCI_ID"), left=True),
 )
 _HISTORY = (
-    Column("SEQ", 3, lambda record, view: text_of(record, "SEQ")),
-    Column("UID", 4, lambda record, view: _known_id(record, "UID"), left=True),
-    Column("REQ", 5, lambda record, view: _known_id(record, "REQUEST_ID"), left=True),
-    Column("HOST", 12, lambda record, view: text_of(record, "HOSTNAME"), left=True),
+    Column("SEQ", 3, lambda record, view: text_of(record, "SEQ"), adjust=True),
+    Column("UID", 3, lambda record, view: _known_id(record, "UID"), left=True, adjust=True),
+    Column("REQ", 3, lambda record, view: _known_id(record, "REQUEST_ID"), left=True, adjust=True),
+    Column("HOST", 7, lambda record, view: text_of(record, "HOSTNAME"), left=True, expand=True),
     Column("ACTION", 12, lambda record, view: action_word(integer_of(record, "ACTION")), left=True, adjust=True),
     Column("DS", 2, lambda record, view: text_of(record, "DS_ID"), adjust=True),
-    Column("START", 15, lambda record, view: time_text(number_of(record, "STIME"))),
-    Column("TIME", 11, _since),
-    Column("PROLOG", 10, _prolog),
+    Column("START", 14, lambda record, view: time_text(number_of(record, "STIME"))),
+    Column("TIME", 10, _since, adjust=True),
+    Column("PROLOG", 8, _prolog, adjust=True),
 )
+"""OpenNebula's columns within a page: the actions are told in full, and the host's name gets the width that is left."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.onevm import main
+from holdfast.cli.states import action_word
 from tests.unit.cli.golden import assert_screen
 from tests.unit.cli.scripted_server import Refusal, ScriptedServer, sample
 
@@ -65,7 +66,7 @@ def test_show_tells_everything(server: ScriptedServer, capsys: Captured) -> None
     )
     assert main(["show", "1"]) == 0
     assert server.calls == [("one.vm.info", (1, False))]
-    assert_screen("onevm_show", capsys.readouterr().out, widest=83)
+    assert_screen("onevm_show", capsys.readouterr().out)
 
 
 def test_show_of_a_vm_that_never_ran_has_no_history(server: ScriptedServer, capsys: Captured) -> None:
@@ -85,7 +86,7 @@ def test_show_all_repeats_disks_and_nics_in_the_template(server: ScriptedServer,
     assert "DISK=[\n  ALLOW_ORPHANS=" in capsys.readouterr().out
 
 
-def test_the_history_line_is_that_of_opennebulas_command(server: ScriptedServer, capsys: Captured) -> None:
+def test_the_history_has_opennebulas_columns_within_a_page(server: ScriptedServer, capsys: Captured) -> None:
     record = (
         "<SEQ>0</SEQ><UID>-1</UID><REQUEST_ID>-1</REQUEST_ID><HOSTNAME>node1</HOSTNAME><ACTION>0</ACTION>"
         "<DS_ID>0</DS_ID><STIME>1700000000</STIME><ETIME>1795344740</ETIME>"
@@ -97,24 +98,29 @@ def test_the_history_line_is_that_of_opennebulas_command(server: ScriptedServer,
     )
     assert main(["show", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index("SEQ UID  REQ   HOST         ACTION       DS           START        TIME     PROLOG")
-    assert lines[at + 1] == "  0 -    -     node1        none          0  11/14 22:13:20 1103d 12h39   0h00m02s"
+    at = lines.index("SEQ UID REQ HOST             ACTION       DS          START        TIME   PROLOG")
+    assert lines[at + 1] == "  0 -   -   node1            none          0 11/14 22:13:20 1103d 12h39 0h00m02s"
 
 
-def test_a_long_action_is_told_in_full(server: ScriptedServer, capsys: Captured) -> None:
-    records = "".join(
-        f"<HISTORY><SEQ>{seq}</SEQ><HOSTNAME>node1</HOSTNAME><ACTION>{action}</ACTION></HISTORY>"
-        for seq, action in enumerate((26, 49, 44))
+@pytest.mark.parametrize("action", ["disk-snapshot-delete", "disk-snapshot-rename", "poweroff-hard-migrate"])
+def test_the_longest_actions_of_a_long_history_are_told_in_full_within_80_columns(
+    server: ScriptedServer, capsys: Captured, action: str
+) -> None:
+    number = next(number for number in range(100) if action_word(number) == action)
+    record = (
+        "<SEQ>100</SEQ><UID>120</UID><REQUEST_ID>-1</REQUEST_ID><HOSTNAME>node12.example.org</HOSTNAME>"
+        f"<ACTION>{number}</ACTION><DS_ID>104</DS_ID><STIME>1795257857</STIME><ETIME>1795344740</ETIME>"
+        "<PSTIME>1795257857</PSTIME><PETIME>1795260857</PETIME>"
     )
-    server.answers["one.vm.info"] = f"<VM><ID>5</ID><STATE>3</STATE><HISTORY_RECORDS>{records}</HISTORY_RECORDS></VM>"
+    server.answers["one.vm.info"] = (
+        f"<VM><ID>5</ID><STATE>3</STATE><HISTORY_RECORDS><HISTORY>{record}</HISTORY></HISTORY_RECORDS></VM>"
+    )
     assert main(["show", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index("SEQ UID  REQ   HOST         ACTION                DS           START        TIME     PROLOG")
-    assert [line.split()[4] for line in lines[at + 1 : at + 4]] == [
-        "disk-snapshot-delete",
-        "poweroff-hard-migrate",
-        "monitor",
-    ]
+    shown = lines[lines.index(f"{'VIRTUAL MACHINE HISTORY':<80}") + 2]
+    assert shown.split()[:6] == ["100", "120", "-", "node12.example.org"[: len(shown.split()[3])], action, "104"]
+    assert len(shown.split()[3]) >= 7
+    assert max(len(line) for line in lines) <= 80
 
 
 def test_show_as_json(server: ScriptedServer, capsys: Captured) -> None:
