@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+
+_DYING_LIMIT_S = 5.0
+
+
+def left_in_group(group: int) -> list[int]:
+    """Those that do not end soon: a process that was killed may take a moment to die."""
+    ends = time.monotonic() + _DYING_LIMIT_S
+    while (living := living_in_group(group)) and time.monotonic() < ends:
+        time.sleep(0.01)
+    return living
 
 
 def living_in_group(group: int) -> list[int]:

@@ -14,7 +14,7 @@ from holdfast.cli.errors import CliError, UsageError
 from holdfast.libexec.fence_script import find_fence_script, run_fence_script
 from holdfast.libexec.hook_arguments import HookArguments, parse_arguments, read_words
 from holdfast.libexec.hook_log import HookLog
-from tests.unit.cli.processes import living_in_group
+from tests.unit.cli.processes import left_in_group
 from tests.unit.cli.scripted_server import sample
 
 _TEMPLATE = base64.b64encode(sample("host_error.xml").encode()).decode()
@@ -138,7 +138,7 @@ def test_a_fence_script_that_hangs_is_killed_with_all_it_started(tmp_path: Path)
     assert not result.fenced
     assert "did not end within 0.5 s and was killed" in result.failure
     assert result.output == "begun\n"
-    assert living_in_group(int((tmp_path / "group").read_text(encoding="utf-8"))) == []
+    assert left_in_group(int((tmp_path / "group").read_text(encoding="utf-8"))) == []
 
 
 def test_a_fence_script_that_cannot_start_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import holdfast.libexec
-from tests.unit.cli.processes import living_in_group
+from tests.unit.cli.processes import left_in_group
 from tests.unit.cli.scripted_opennebula import HOST_ID, ScriptedOpenNebula, ScriptedVm
 from tests.unit.cli.scripted_server import Refusal, ScriptedServer, sample
 
@@ -222,7 +222,7 @@ def test_a_terminated_hook_kills_its_fence_script_and_says_so(
         process.wait()
     assert process.returncode == 255
     assert output.startswith("host 13: stopped by SIGTERM before it was done")
-    assert living_in_group(int((tmp_path / "pid").read_text(encoding="utf-8"))) == []
+    assert left_in_group(int((tmp_path / "pid").read_text(encoding="utf-8"))) == []
     assert server.asked("one.vm.action") == []
 
 
