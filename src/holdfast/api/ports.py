@@ -20,6 +20,9 @@ class Controller(Protocol):
     def beacon_period_s(self) -> float:
         """How often a host's agent is heard."""
 
+    def heard_at(self, host_id: int) -> float:
+        """When the host's agent was last heard, 0 when not since the start; no beacon is stored."""
+
     async def call(self, actor: Actor, command: Command) -> int:
         """Carries the command out and answers the object's id; raises HoldfastError with the reason of a refusal.
 

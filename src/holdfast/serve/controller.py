@@ -67,6 +67,10 @@ class Controller:
         """How often agents report."""
         return self.engine.settings.patience.beacon_period_s
 
+    def heard_at(self, host_id: int) -> float:
+        """When the host's agent was last heard."""
+        return self.engine.senses.heard_at(host_id)
+
     async def call(self, actor: Actor, command: Command) -> int:
         """A user's command; answers the object's id, raises the HoldfastError that refuses it."""
         answer: Answer = asyncio.get_running_loop().create_future()

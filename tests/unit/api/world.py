@@ -56,6 +56,11 @@ class FakeController:
         self.state = State(Snapshot(1, list(objects), list(executions)))
         self.calls: list[tuple[Actor, Command]] = []
         self.answer: int | BaseException = 7
+        self.heard: dict[int, float] = {}
+
+    def heard_at(self, host_id: int) -> float:
+        """What a test says, never by default."""
+        return self.heard.get(host_id, 0.0)
 
     async def call(self, actor: Actor, command: Command) -> int:
         """Records the command."""

@@ -33,7 +33,7 @@ async def _vm(call: Call, oid: int, decrypt: bool) -> Result:
 
 
 async def _host(call: Call, oid: int, decrypt: bool) -> Result:
-    return (call.views.hosts.one(found(call.state.hosts, oid, "host")),)
+    return (call.views.host(found(call.state.hosts, oid, "host")),)
 
 
 async def _datastore(call: Call, oid: int, decrypt: bool) -> Result:
@@ -62,7 +62,7 @@ async def _vm_monitoring(call: Call, oid: int) -> Result:
 
 
 async def _host_monitoring(call: Call, oid: int) -> Result:
-    return _records(call.views.host_records.one(found(call.state.hosts, oid, "host")))
+    return _records(call.views.host_record(found(call.state.hosts, oid, "host")))
 
 
 def _records(record: bytes) -> Result:

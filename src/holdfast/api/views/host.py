@@ -6,10 +6,11 @@ import re
 
 from holdfast.api.masking import masked
 from holdfast.api.views.installation import cluster_name
-from holdfast.api.views.markup import ids, text
+from holdfast.api.views.markup import embedded, ids, text
 from holdfast.model.host import Host
 from holdfast.model.template_xml import cdata, write_xml
 
+_TIME = "<TIMESTAMP>{}</TIMESTAMP>"
 _WHOLE = re.compile("[0-9]{1,18}")
 _NO_DISKS = "".join(f"<{name}>{cdata('0')}</{name}>" for name in ("DISK_USAGE", "FREE_DISK", "MAX_DISK", "USED_DISK"))
 
@@ -48,8 +49,15 @@ def monitoring(host: Host) -> str:
     if not host.last_seen:
         return ""
     return (
-        f"<MONITORING><TIMESTAMP>{host.last_seen}</TIMESTAMP><ID>{host.oid}</ID><CAPACITY>"
+        f"<MONITORING>{_TIME.format(host.last_seen)}<ID>{host.oid}</ID><CAPACITY>"
         f"<FREE_CPU>{cdata(str(host.free_cpu))}</FREE_CPU><FREE_MEMORY>{cdata(str(host.free_mem))}</FREE_MEMORY>"
         f"<USED_CPU>{cdata(str(host.cpu_usage))}</USED_CPU><USED_MEMORY>{cdata(str(host.mem_usage))}</USED_MEMORY>"
         "</CAPACITY><SYSTEM><NETRX><![CDATA[0]]></NETRX><NETTX><![CDATA[0]]></NETTX></SYSTEM></MONITORING>"
     )
+
+
+def with_time(fragment: bytes, stored: int, heard: int) -> bytes:
+    """A rendered host, or its record, with the time when it was last heard; what is rendered has that of a change."""
+    if heard <= stored:
+        return fragment
+    return fragment.replace(embedded(_TIME.format(stored)), embedded(_TIME.format(heard)), 1)

@@ -9,6 +9,7 @@ from holdfast.api.views import failover, hook, host, storage, vm
 from holdfast.api.views.fragments import Fragments
 from holdfast.api.views.markup import embedded
 from holdfast.model.failover import Failover, Proof
+from holdfast.model.host import Host
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm import Vm
 
@@ -28,6 +29,17 @@ class Views:
         self.hooks = Fragments(hook.short, lambda: controller.state.hooks)
         self._several_records = Fragments(self._extended_vm, lambda: controller.state.vms)
         self._finished = Fragments(self._failover, lambda: controller.state.failovers)
+
+    def host(self, stored: Host) -> bytes:
+        """One host as it was last heard: beacons are not stored, so the time is put into what is kept."""
+        return host.with_time(self.hosts.one(stored), stored.last_seen, self._heard(stored))
+
+    def host_record(self, stored: Host) -> bytes:
+        """Its monitoring record, likewise."""
+        return host.with_time(self.host_records.one(stored), stored.last_seen, self._heard(stored))
+
+    def _heard(self, stored: Host) -> int:
+        return int(self._controller.heard_at(stored.oid))
 
     async def extended_vms(self, vms: Sequence[Vm]) -> list[bytes]:
         """Full bodies with the newest history record only; the same fragments as ``vms`` where that is all there is."""
