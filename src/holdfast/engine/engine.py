@@ -29,10 +29,11 @@ from holdfast.engine.events import (
 )
 from holdfast.engine.handlers import (
     Handlers,
+    datastores,
     failovers,
     hooks,
     hosts,
-    storage,
+    images,
     vm_devices,
     vm_resize,
     vm_snapshots,
@@ -58,7 +59,8 @@ from holdfast.model.vm import Vm
 
 _COMMANDS: Handlers = {
     **hosts.HANDLERS,
-    **storage.HANDLERS,
+    **datastores.HANDLERS,
+    **images.HANDLERS,
     **vms.HANDLERS,
     **vm_devices.HANDLERS,
     **vm_snapshots.HANDLERS,

@@ -1,10 +1,10 @@
-"""Commands on datastores and images."""
+"""Commands on images."""
 
 import pytest
 
 from holdfast.engine import commands as c
-from holdfast.model.enums import DatastoreState, DatastoreType, EffectKind, ImageState, ImageType
-from holdfast.model.errors import ActionError, AllocateError, HoldfastError, TemplateError
+from holdfast.model.enums import EffectKind, ImageState, ImageType
+from holdfast.model.errors import ActionError, HoldfastError, TemplateError
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm_states import VmState
 from tests.unit.engine.rig import Rig
@@ -38,82 +38,6 @@ def ready_image(rig: Rig, text: str = "NAME=alpine\nPATH=/tmp/alpine.qcow2") -> 
 def vm_with(rig: Rig, oid: int) -> int:
     """A VM on hold that uses the image."""
     return rig.call(c.AllocateVm(f"CPU=1\nMEMORY=64\nDISK=[IMAGE_ID={oid}]", hold=True))
-
-
-def test_a_datastore_gets_what_its_driver_means(rig: Rig) -> None:
-    oid = rig.call(c.AllocateDatastore('NAME="fast"\nTYPE=image_ds\nTM_MAD=qcow2\nDS_MAD=fs\nLABEL=x'))
-    made = datastore(rig, oid)
-    assert oid >= 100
-    assert (made.type, made.tm_mad, made.ds_mad) == (DatastoreType.IMAGE_DS, "qcow2", "fs")
-    assert made.base_path == f"/var/lib/one/datastores/{oid}"
-    assert (made.template.get("CLONE_TARGET"), made.template.get("LABEL")) == ("SYSTEM", "x")
-    assert "NAME" not in made.template
-
-
-def test_a_system_datastore_is_shared_unless_the_site_says_otherwise(rig: Rig) -> None:
-    shared = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=shared"))
-    local = rig.call(c.AllocateDatastore("NAME=b\nTYPE=SYSTEM_DS\nTM_MAD=shared\nSHARED=NO"))
-    assert (datastore(rig, shared).shared, datastore(rig, local).shared) == (True, False)
-    rig.call(c.UpdateDatastore(local, "LABEL=x", append=True))
-    assert not datastore(rig, local).shared
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("TM_MAD=shared\nDS_MAD=fs", "cannot be empty"),
-        ("NAME=default\nTM_MAD=shared\nDS_MAD=fs", "already taken by DATASTORE 1"),
-        ("NAME=x\nTYPE=TAPE\nTM_MAD=shared", "TYPE must be"),
-        ("NAME=x\nDS_MAD=fs", "No TM_MAD"),
-        ("NAME=x\nTM_MAD=shared", "No DS_MAD"),
-        ("NAME=x\nTM_MAD=ceph\nDS_MAD=ceph", 'TM_MAD named "ceph" is not known; this version has'),
-    ],
-)
-def test_a_datastore_that_cannot_be_is_refused_with_the_rule(rig: Rig, text: str, said: str) -> None:
-    with pytest.raises(AllocateError, match="Error allocating a new datastore") as caught:
-        rig.call(c.AllocateDatastore(text))
-    assert said in caught.value.message
-
-
-def test_an_update_of_a_datastore_keeps_type_and_driver(rig: Rig) -> None:
-    oid = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=shared\nOLD=1"))
-    rig.call(c.UpdateDatastore(oid, "TM_MAD=ceph\nTYPE=IMAGE_DS\nNEW=1"))
-    template = datastore(rig, oid).template
-    assert (template.get("TM_MAD"), template.get("TYPE"), template.get("NEW")) == ("shared", "SYSTEM_DS", "1")
-    assert "OLD" not in template
-
-
-def test_a_datastore_in_use_is_not_removed(rig: Rig) -> None:
-    with pytest.raises(ActionError, match="belongs to the system"):
-        rig.call(c.DeleteDatastore(0))
-    system = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=shared"))
-    vm = rig.call(c.AllocateVm("CPU=1\nMEMORY=64", hold=True))
-    rig.call(c.DeployVm(vm, 0, ds_id=system))
-    with pytest.raises(ActionError, match=f"VM {vm} has its files there"):
-        rig.call(c.DeleteDatastore(system))
-    images = rig.call(c.AllocateDatastore("NAME=b\nTM_MAD=shared\nDS_MAD=fs"))
-    rig.call(c.AllocateImage("NAME=i\nSIZE=10", images))
-    rig.answer(EffectKind.IMAGE_CREATE)
-    with pytest.raises(ActionError, match="not empty: 1 images"):
-        rig.call(c.DeleteDatastore(images))
-    rig.settle()
-    rig.call(c.RecoverVm(vm, 3))
-    rig.settle()
-    rig.call(c.DeleteDatastore(system))
-    assert system not in rig.engine.state.datastores
-
-
-def test_only_a_system_datastore_is_disabled_and_then_gets_no_vms(rig: Rig) -> None:
-    with pytest.raises(ActionError, match="Only system datastores"):
-        rig.call(c.EnableDatastore(IMAGES_DS, False))
-    rig.call(c.EnableDatastore(0, False))
-    assert datastore(rig, 0).state is DatastoreState.DISABLED
-    vm = rig.call(c.AllocateVm("CPU=1\nMEMORY=64"))
-    rig.settle()
-    assert rig.vm(vm).user_template.get("SCHED_MESSAGE") == "No system datastores found to run VMs"
-    rig.call(c.EnableDatastore(0, True))
-    rig.settle()
-    assert rig.vm(vm).hid == 0, "what waited is looked at again"
 
 
 def test_datastores_and_images_are_renamed(rig: Rig) -> None:
