@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from holdfast.engine.tm_conf import TmConf
 from holdfast.failover.detection import Patience
 from holdfast.lifecycle.deadlines import DEADLINE_S
 from holdfast.model.enums import EffectKind
@@ -26,3 +27,4 @@ class Settings:
     """How it is migrated otherwise: 0 save, 1 poweroff, 2 poweroff-hard."""
     expiry_grace_s: float = 2.0
     """Drivers keep the deadline themselves; the engine gives up on them a little later."""
+    tm_conf: TmConf = field(default_factory=TmConf)

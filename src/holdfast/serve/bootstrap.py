@@ -13,7 +13,7 @@ from pathlib import Path
 
 from holdfast.engine.engine import Batch, Engine
 from holdfast.engine.ports import Changes, Stored
-from holdfast.engine.tm_conf import attributes_of
+from holdfast.engine.tm_conf import TmConf
 from holdfast.model.enums import DatastoreType
 from holdfast.model.errors import HoldfastError
 from holdfast.model.storage import Datastore
@@ -107,7 +107,9 @@ def _new_objects(name: str, digest: str, datastores_path: Path) -> list[Stored]:
 
 def _datastore(oid: int, name: str, kind: DatastoreType, datastores_path: Path) -> Datastore:
     ds_mad = "-" if kind is DatastoreType.SYSTEM_DS else "fs"
-    template = Template(sorted({**attributes_of("shared", kind), "TM_MAD": "shared", "TYPE": kind.name}.items()))
+    template = Template(
+        sorted({**TmConf().attributes_of("shared", kind), "TM_MAD": "shared", "TYPE": kind.name}.items())
+    )
     return Datastore(oid, name, kind, "shared", ds_mad, f"{datastores_path}/{oid}", template=template)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.model.errors import HoldfastError
+from holdfast.engine.tm_conf import TmConf
+from holdfast.model.errors import HoldfastError, TemplateError
 
 DEFAULT_FILE = Path("/etc/holdfast/holdfast.toml")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -24,7 +25,8 @@ class ConfigError(HoldfastError):
 class Config:
     """Addresses are ``ip:port`` or ``fd://n``; empty paths are derived from ``var``.
 
-    Hooks reach the API at the first address of ``listen``.
+    Hooks reach the API at the first address of ``listen``.  ``tm_mad_conf`` declares the site's own transfer drivers: a
+    table for each, with OpenNebula's attributes.
     """
 
     var: Path = Path("/var/lib/holdfast")
@@ -43,6 +45,7 @@ class Config:
     starts_per_host: int = field(default=16)
     live_rescheds: int = 0
     cold_migrate_mode: int = 0
+    tm_mad_conf: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def datastores_path(self) -> Path:
@@ -86,6 +89,8 @@ def _converted(path: Path, key: str, value: Any) -> Any:
         raise ConfigError(f"Configuration file {path}: unknown key {key}; known are {', '.join(sorted(types))}.")
     if types[key] in ("float", "int"):
         return value  # numbers are checked together with their relations
+    if types[key].startswith("Mapping"):
+        return _tables(path, key, value)
     words = value if "tuple" in types[key] and isinstance(value, list) else [value]
     if not words or not all(isinstance(word, str) for word in words):
         wanted = "text or a list of texts" if "tuple" in types[key] else "text"
@@ -93,6 +98,16 @@ def _converted(path: Path, key: str, value: Any) -> Any:
     if "Path" in types[key]:
         return Path(value)
     return tuple(words) if "tuple" in types[key] else value
+
+
+def _tables(path: Path, key: str, value: Any) -> dict[str, dict[str, str]]:
+    """A table of tables of texts."""
+    tables = value if isinstance(value, dict) else {"": value}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
+            example = f'[{key}.{name or "NAME"}] with lines like LN_TARGET = "SYSTEM"'
+            raise ConfigError(f"Configuration file {path}: {key} must hold tables of texts: {example}.")
+    return tables
 
 
 def _checked(config: Config) -> Config:
@@ -113,6 +128,10 @@ def _checked(config: Config) -> Config:
     for key, known in (("log_level", LOG_LEVELS), ("accelerator", ACCELERATORS)):
         if getattr(config, key) not in known:
             raise ConfigError(f'{key} is "{getattr(config, key)}", it must be one of {", ".join(known)}.')
+    try:
+        TmConf(config.tm_mad_conf)
+    except TemplateError as error:
+        raise ConfigError(error.message) from None
     for address in (*config.listen, *config.beacons):
         if inherited_descriptor(address) is None:
             split_address(address)

@@ -27,6 +27,7 @@ from holdfast.engine.engine import Batch, Engine
 from holdfast.engine.events import Resumed
 from holdfast.engine.ports import Driver
 from holdfast.engine.settings import Settings
+from holdfast.engine.tm_conf import TmConf
 from holdfast.failover.detection import Patience
 from holdfast.hooks.driver import HookDriver
 from holdfast.hooks.match import Matcher, Subject
@@ -96,6 +97,7 @@ class Daemon:
             patience,
             live_rescheds=config.live_rescheds == 1,
             cold_migrate_mode=config.cold_migrate_mode,
+            tm_conf=TmConf(config.tm_mad_conf),
         )
 
     def _render(self, subject: Subject) -> str:

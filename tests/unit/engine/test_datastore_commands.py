@@ -40,6 +40,14 @@ def test_a_system_datastore_is_shared_unless_the_site_says_otherwise(rig: Rig) -
     assert not datastore(rig, local).shared
 
 
+@pytest.mark.parametrize("tm_mad", ["ssh", "local"])
+def test_no_word_makes_a_datastore_shared_whose_driver_copies_between_hosts(rig: Rig, tm_mad: str) -> None:
+    oid = rig.call(c.AllocateDatastore(f"NAME=a\nTYPE=SYSTEM_DS\nTM_MAD={tm_mad}\nSHARED=YES"))
+    assert not datastore(rig, oid).shared
+    rig.call(c.UpdateDatastore(oid, "SHARED=YES", append=True))
+    assert not datastore(rig, oid).shared
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -48,7 +56,10 @@ def test_a_system_datastore_is_shared_unless_the_site_says_otherwise(rig: Rig) -
         ("NAME=x\nTYPE=TAPE\nTM_MAD=shared", "TYPE must be"),
         ("NAME=x\nDS_MAD=fs", "No TM_MAD"),
         ("NAME=x\nTM_MAD=shared", "No DS_MAD"),
-        ("NAME=x\nTM_MAD=ceph\nDS_MAD=ceph", 'TM_MAD named "ceph" is not known; this version has'),
+        (
+            "NAME=x\nTM_MAD=ceph\nDS_MAD=ceph",
+            'TM_MAD named "ceph" is not defined: there are dummy, local, qcow2, shared, ssh.',
+        ),
     ],
 )
 def test_a_datastore_that_cannot_be_is_refused_with_the_rule(rig: Rig, text: str, said: str) -> None:

@@ -38,6 +38,12 @@ def test_several_networks_are_a_list(tmp_path: Path) -> None:
     assert [inherited_descriptor(address) for address in config.beacons] == [None, None, 5]
 
 
+def test_the_site_declares_its_own_transfer_drivers_in_tables(tmp_path: Path) -> None:
+    text = '[tm_mad_conf.fancy]\nLN_TARGET = "NONE"\nCLONE_TARGET = "SYSTEM"\n'
+    config = load(given(tmp_path, text), {})
+    assert config.tm_mad_conf == {"fancy": {"LN_TARGET": "NONE", "CLONE_TARGET": "SYSTEM"}}
+
+
 @pytest.mark.parametrize("address", ["", "host", ":80", "host:", "host:port", "host:-1", "host:65536", "fd://x"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="is not an address: write ip:port"):
@@ -54,6 +60,9 @@ def test_a_limit_that_is_no_positive_number_is_refused(tmp_path: Path, key: str,
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ('tm_mad_conf = "fancy"', "tm_mad_conf must hold tables of texts: [tm_mad_conf.NAME] with lines like"),
+        ("[tm_mad_conf.fancy]\nLN_TARGET = 1", "tm_mad_conf must hold tables of texts: [tm_mad_conf.fancy]"),
+        ('[tm_mad_conf.fancy]\nLN_TARGET = "NONE"', "tm_mad_conf.fancy: CLONE_TARGET is missing"),
         ("patience = 3", "unknown key patience; known are accelerator, beacon_period_s,"),
         ('listen = ["127.0.0.1:99999"]', '"127.0.0.1:99999" is not an address'),
         ('beacons = "4124"', '"4124" is not an address'),

@@ -7,7 +7,6 @@ from dataclasses import replace
 from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked, checked_rename
-from holdfast.engine.tm_conf import attributes_of
 from holdfast.engine.work import Work
 from holdfast.model.enums import DatastoreState, DatastoreType
 from holdfast.model.errors import ActionError, AllocateError
@@ -39,16 +38,18 @@ def _datastore(work: Work, oid: int, name: str, template: Template) -> Datastore
     ds_mad = "-" if type_ is DatastoreType.SYSTEM_DS else template.get("DS_MAD")
     if not ds_mad:
         raise AllocateError("datastore", "No DS_MAD in template: it names the datastore driver, for example fs.")
-    full = template.replaced(_driver_attributes(tm_mad, type_, template)).with_values(TYPE=kind, TM_MAD=tm_mad)
+    full = template.replaced(_driver_attributes(work, tm_mad, type_, template)).with_values(TYPE=kind, TM_MAD=tm_mad)
     return Datastore(
         oid, name, type_, tm_mad, ds_mad, f"{work.settings.datastores_path}/{oid}", work.actor.uid, 0, template=full
     )
 
 
-def _driver_attributes(tm_mad: str, type_: DatastoreType, given: Template) -> dict[str, str]:
-    """The driver's attributes; SHARED is the one that the site knows better."""
-    attributes = attributes_of(tm_mad, type_)
-    return {name: value for name, value in attributes.items() if name != "SHARED" or name not in given}
+def _driver_attributes(work: Work, tm_mad: str, type_: DatastoreType, given: Template) -> dict[str, str]:
+    """The driver's attributes; that its files are not shared after all (SHARED=NO) is what the site knows better."""
+    attributes = work.settings.tm_conf.attributes_of(tm_mad, type_)
+    if attributes.get("SHARED") == "YES" and given.get("SHARED").upper() == "NO":
+        return {**attributes, "SHARED": "NO"}
+    return attributes
 
 
 def delete_datastore(work: Work, command: c.DeleteDatastore) -> int:
@@ -75,7 +76,7 @@ def update_datastore(work: Work, command: c.UpdateDatastore) -> int:
     given = parse_any(command.text)
     template = datastore.template.merged(given) if command.append else given
     fixed = {"TYPE": datastore.type.name, "TM_MAD": datastore.tm_mad}
-    template = template.replaced({**_driver_attributes(datastore.tm_mad, datastore.type, template), **fixed})
+    template = template.replaced({**_driver_attributes(work, datastore.tm_mad, datastore.type, template), **fixed})
     work.draft.put(replace(datastore, template=template))
     return datastore.oid
 
