@@ -55,6 +55,11 @@ agent = built.enter_argv(["/usr/sbin/fence_ipmilan"])
 done = subprocess.run(agent, input=fence, text=True, capture_output=True, timeout=20)
 print("fenced:", done.returncode)
 built.stop()
+built = rack.start(rack.RackConfig(Path(sys.argv[1]), hosts=1, storage=rack.Storage.SSH))
+login = built.enter_argv(["ssh", "-F", str(built.ssh_config), "host1", "hostname && touch datastores/file"])
+print("by ssh:", subprocess.run(login, text=True, capture_output=True, timeout=20).stdout.strip())
+print("wrote:", [path.name for path in built.host_datastores("host1").iterdir()])
+built.stop()
 """
 
 
@@ -317,9 +322,56 @@ def test_an_ordinary_user_can_have_a_rack(directory: Path) -> None:
         os.chown(path, USER, USER)
     done = run([*python, "-c", AS_ORDINARY_USER, str(directory)], limit_s=60)
     shutil.rmtree(home)
-    assert done.stdout.splitlines() == ["up, user 54321", "host1 off: False", "host1 on: True", "fenced: 0"], (
-        done.stderr
-    )
+    said = ["up, user 54321", "host1 off: False", "host1 on: True", "fenced: 0", "by ssh: host1", "wrote: ['file']"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
+def by_ssh(built: Rack, host: str, *words: str) -> list[str]:
+    """The command line that runs these words on a host by ssh, from where the controller is."""
+    return built.enter_argv(["ssh", "-F", str(built.ssh_config), *words[:-1], host, words[-1]])
+
+
+def test_hosts_that_are_reached_by_ssh_share_no_files(directory: Path) -> None:
+    built = rack.start(RackConfig(directory, hosts=2, storage=Storage.SSH))
+    disk = built.datastores_path / "disk"
+    assert run(by_ssh(built, "host1", f"hostname; umask 022; echo one > {disk}")).stdout == "host1\n"
+    assert (built.host_datastores("host1") / "disk").read_text(encoding="ascii") == "one\n"
+    assert not disk.exists(), "the controller's own datastores are others"
+    look = by_ssh(built, "host2", f"ls {directory}; ls {directory}/hosts {directory}/datastores")
+    own = ["consoles", "datastores", "hosts", f"{directory}/datastores:", f"{directory}/hosts:", "host2"]
+    assert run(look).stdout.split() == own
+    wrong = run(by_ssh(built, "host1", "-o", f"HostName={built.host('host2').address}", "true"))
+    assert "Host key verification failed" in wrong.stderr
+    assert run(by_ssh(built, "host1", "-o", "PubkeyAuthentication=no", "true")).returncode == 255
+
+
+def test_a_hosts_ssh_server_ends_with_its_connections_and_with_its_power(directory: Path) -> None:
+    built = rack.start(RackConfig(directory, hosts=2, storage=Storage.SSH))
+    session = subprocess.Popen(by_ssh(built, "host1", "echo here; exec sleep 60"), stdout=subprocess.PIPE)
+    assert session.stdout
+    assert session.stdout.readline() == b"here\n"
+    built.switch_ssh("host1", on=False)
+    assert session.wait(5) == 255
+    session.stdout.close()
+    assert run(built.enter_host_argv("host1", ["pgrep", "-x", "sshd|sleep"])).stdout == ""
+    assert "Connection refused" in run(by_ssh(built, "host1", "true")).stderr
+    assert [host.ssh for host in built.hosts] == [False, True]
+
+    built.power_off("host1")
+    built.power_on("host1")
+    assert "Connection refused" in run(by_ssh(built, "host1", "true")).stderr
+    built.switch_ssh("host1", on=True)
+    assert run(by_ssh(built, "host1", "true")).returncode == 0
+
+    built.power_off("host2")
+    assert run(by_ssh(built, "host2", "-o", "ConnectTimeout=1", "true")).returncode == 255
+    assert run(by_ssh(built, "host1", "true")).returncode == 0
+
+
+def test_a_rack_without_ssh_servers_says_how_to_get_them(directory: Path) -> None:
+    built = rack.start(RackConfig(directory, hosts=1))
+    with pytest.raises(RackError, match="up --ssh"):
+        built.switch_ssh("host1", on=False)
 
 
 def test_the_agent_runs_on_its_host_while_its_configuration_is_there(directory: Path) -> None:

@@ -51,6 +51,7 @@ def add_parser(
     up = _command(commands, "up", "build a rack and switch it on; remains of an earlier one are removed")
     up.add_argument("--hosts", type=int, default=3, help="how many hosts (%(default)s)")
     up.add_argument("--storage", choices=[str(storage) for storage in Storage], default="dir", help=_STORAGE_HELP)
+    up.add_argument("--ssh", dest="storage", action="store_const", const="ssh", help="short for --storage ssh")
     down = _command(commands, "down", "end the rack, whatever state it is in, and remove its files")
     down.add_argument("--keep-files", action="store_true", help="keep the directory, until the next `up`")
     status = _command(commands, "status", "the hosts, their power, cables and BMCs")
@@ -61,6 +62,9 @@ def add_parser(
     bmc.add_argument("host", metavar="HOST", help=_HOST_HELP)
     bmc.add_argument("mode", choices=[str(mode) for mode in BmcMode], help=_BMC_HELP)
     bmc.add_argument("seconds", type=float, nargs="?", default=0.0, help="the delay of a slow one")
+    ssh = _command(commands, "ssh", "end a host's ssh server with all its connections, or start it again")
+    ssh.add_argument("host", metavar="HOST", help=_HOST_HELP)
+    ssh.add_argument("order", choices=("off", "on"), help="stays so, also when the host boots")
     controller = _command(commands, "controller", "kill the rack's controller as a crash would, or start it again")
     controller.add_argument("order", choices=("kill", "start"), help="start: on the same port, with all it knew")
     judged = _command(commands, "ledger", "check what a guest wrote: one writer at a time, nothing lost?")
@@ -68,7 +72,10 @@ def add_parser(
     judged.add_argument("--json", action="store_true", help="for machines")
 
 
-_STORAGE_HELP = "dir: a shared directory, which a cut host keeps; nbd: disks over the network (%(default)s)"
+_STORAGE_HELP = (
+    "dir: a shared directory, which a cut host keeps; nbd: disks over the network; "
+    "ssh: hosts share nothing, each has an ssh server through which files are copied (%(default)s)"
+)
 _BMC_HELP = "ok; dead: never answers; slow: obeys SECONDS later; lying: says off, does nothing"
 _HOST_HELP = "its name or its number"
 
@@ -93,6 +100,8 @@ def _run(arguments: argparse.Namespace, after_up: AfterUp | None, before_down: B
             return _status(rack.attach(directory), as_json=arguments.json)
         if command == "bmc":
             return _bmc(rack.attach(directory), arguments)
+        if command == "ssh":
+            return _ssh(rack.attach(directory), arguments.host, arguments.order)
         if command == "controller":
             return _controller(rack.attach(directory), arguments.order)
         return _switch(rack.attach(directory), command, arguments.host)
@@ -166,6 +175,12 @@ def _bmc_word(host: Host) -> str:
     return f"slow ({host.bmc_delay_s:g} s)" if host.bmc_mode is BmcMode.SLOW else host.bmc_mode.value
 
 
+def _ssh(found: Rack, host: str, order: str) -> int:
+    found.switch_ssh(host, on=order == "on")
+    print(f"the ssh server of {found.host(host).name} is {order}")
+    return 0
+
+
 def _controller(found: Rack, order: str) -> int:
     controller = controllers.attach(found)
     running = controllers.is_running(controller)
@@ -190,10 +205,11 @@ def _status(found: Rack, *, as_json: bool) -> int:
     print(
         f"rack in {found.directory}, storage: {found.config.storage.value}, supervisor: process {found.supervisor_pid}"
     )
-    rows = [("HOST", "POWER", "NETWORK", "ADDRESS", "BMC", "BMC STATE", "BOOT ID")]
+    rows = [("HOST", "POWER", "NETWORK", "SSH", "ADDRESS", "BMC", "BMC STATE", "BOOT ID")]
     for host in found.hosts:
         power, network = "on" if host.powered else "off", "cut" if host.cut else "ok"
-        rows.append((host.name, power, network, host.address, host.bmc_ip, _bmc_word(host), host.boot_id or "-"))
+        ssh = "-" if found.ssh_config is None else "on" if host.ssh else "off"
+        rows.append((host.name, power, network, ssh, host.address, host.bmc_ip, _bmc_word(host), host.boot_id or "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

@@ -22,6 +22,7 @@ from holdfast.sandbox.api import Api
 from holdfast.sandbox.commands import environment
 from holdfast.sandbox.errors import RackError
 from holdfast.sandbox.guest.template import guest_template, make_ledger_image
+from holdfast.sandbox.layout import IMAGE_DATASTORE, SYSTEM_DATASTORE
 from holdfast.sandbox.rack import Host, Rack, Storage
 
 BEACON_PORT = 4124
@@ -211,12 +212,16 @@ def _lives(pid: int) -> bool:
 
 def _register_storage(controller: Controller) -> None:
     rack = controller.rack
+    images = IMAGE_DATASTORE
     if rack.config.storage is Storage.NBD:
-        controller.api.call("one.datastore.update", 0, f'NBD_SERVER="{rack.controller_address}:{NBD_PORT}"', 1)
+        nbd_server = f'NBD_SERVER="{rack.controller_address}:{NBD_PORT}"'
+        controller.api.call("one.datastore.update", SYSTEM_DATASTORE, nbd_server, 1)
+    elif rack.config.storage is Storage.SSH:
+        images = _register_copied_storage(controller.api)
     path = rack.directory / "ledger.raw"
     make_ledger_image(path, IMAGE_SIZE_MB)
     text = f'NAME="ledger"\nPATH="{path}"\nTYPE="DATABLOCK"\nFORMAT="raw"'
-    image_id = controller.api.call("one.image.allocate", text, 1)
+    image_id = controller.api.call("one.image.allocate", text, images)
     ends = time.monotonic() + READY_LIMIT_S
     while True:
         image = controller.api.xml("one.image.info", image_id)
@@ -225,6 +230,13 @@ def _register_storage(controller: Controller) -> None:
         if image.findtext("STATE") == "5" or time.monotonic() > ends:
             raise RackError(f"the image does not become ready: {image.findtext('TEMPLATE/ERROR') or 'no reason given'}")
         time.sleep(0.05)
+
+
+def _register_copied_storage(api: Api) -> int:
+    """The datastores of hosts that share nothing take the place of the shared ones; the ID of that for images."""
+    api.call("one.datastore.enable", SYSTEM_DATASTORE, False)
+    api.call("one.datastore.allocate", 'NAME="ssh_system"\nTYPE="SYSTEM_DS"\nTM_MAD="ssh"', -1)
+    return int(api.call("one.datastore.allocate", 'NAME="ssh_images"\nTYPE="IMAGE_DS"\nDS_MAD="fs"\nTM_MAD="ssh"', -1))
 
 
 def _register_host(controller: Controller, host: Host) -> None:
@@ -252,7 +264,7 @@ def _configure_agent(controller: Controller, host: Host, host_id: int) -> None:
         "name": host.name,
         "key": key.hex(),
         "controllers": [f"{rack.controller_address}:{BEACON_PORT}"],
-        "heartbeat_file": str(rack.heartbeat_path / str(host_id)),
+        "heartbeat_file": str(rack.heartbeat_path / str(host_id)) if rack.config.storage is not Storage.SSH else None,
         "hypervisor": "qemu",
         "libvirt_socket": "/run/host/run/libvirt/libvirt-sock",
         "total_cpu": HOST_CPU,

@@ -10,10 +10,9 @@ from holdfast.sandbox.records import name_on_disk
 def find_disk(directory: Path, vm: str) -> tuple[Path, list[Path]]:
     """The first disk of the VM with this ID or name, and its consoles; the rack may be up or down."""
     layout = Layout(directory)
-    layout.config()  # says so if this is no rack's directory
-    names = {
-        disk: name_on_disk(disk) for disk in sorted(layout.datastores.glob("[0-9]*/[0-9]*/disk.0")) if disk.is_file()
-    }
+    places = [layout.datastores, *(layout.host_datastores(place) for place in layout.config().places)]
+    disks = [disk for place in places for disk in sorted(place.glob("[0-9]*/[0-9]*/disk.0")) if disk.is_file()]
+    names = {disk: name_on_disk(disk) for disk in disks}
     found = [disk for disk, name in names.items() if name and vm in (name, disk.parent.name)]
     if not found:
         known = ", ".join(f"{name} (ID {disk.parent.name})" for disk, name in names.items() if name) or "none yet"

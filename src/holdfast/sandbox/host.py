@@ -4,7 +4,8 @@ Started by machine.py in fresh namespaces, with the host's specification as JSON
 the cable is there.  Its death, always by SIGKILL, is the host's power failure: the kernel kills everything below it.
 
 The host's folder is also mounted at /run/host: QEMU's sockets lie in there, and their paths must stay short.
-`agent.json` in the folder is the agent's switch: it runs while the file is there and starts anew when the file changes.
+`agent.json` in the folder is the agent's switch, `ssh/sshd_config` that of the ssh server, where the rack has one.
+Hosts that share nothing see only their own folder, their own datastores and the consoles of the rack's directory.
 """
 
 import contextlib
@@ -15,17 +16,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.sandbox import mounts, network
 from holdfast.sandbox.commands import environment
-from holdfast.sandbox.layout import LIBVIRT_PORT, HostPlace
+from holdfast.sandbox.layout import LIBVIRT_PORT, SSH_USER, HostPlace, Layout
 from holdfast.sandbox.namespaces import HYPERVISOR_ID, not_root
+from holdfast.sandbox.sshd import ensure_sshd
+from holdfast.sandbox.switched import Program, Switched
 
 _HOST = Path("/run/host")
-_AGENT_PAUSE_S = 0.2
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class HostSpec:
     hosts: int
     folder: str
     boot_id: str
+    rack: str
     keep_visible: list[str] = field(default_factory=list)
+    shares_nothing: bool = False
 
     def to_json(self) -> str:
         """As it is sent."""
@@ -53,14 +57,15 @@ def main() -> None:
     wake = _wake_on_child()
     spec = HostSpec(**json.loads(sys.stdin.readline()))
     _set_up(spec)
-    folder = Path(spec.folder)
-    agent = _Agent(folder / "agent.json", folder / "agent.log", _variables(spec))
+    switched = [Switched(program) for program in _programs(spec)]
     libvirtd = _start_libvirtd(spec)
     print(f"host{spec.number}: booted, libvirtd is process {libvirtd.pid}", flush=True)
     while True:
-        select.select([wake], [], [], _AGENT_PAUSE_S)
+        select.select([wake], [], [], _LOOK_S)
         _drain(wake)
-        agent.look_after(_reap())
+        ended = _reap()
+        for program in switched:
+            program.look_after(ended)
 
 
 def _wake_on_child() -> int:
@@ -91,25 +96,37 @@ def _reap() -> set[int]:
 
 def _set_up(spec: HostSpec) -> None:
     socket.sethostname(spec.place.name)
-    mounts.private_run([Path(path) for path in spec.keep_visible])
+    mounts.private(Path("/run"), [Path(path) for path in (spec.rack, *spec.keep_visible)])
     _HOST.mkdir()
     mounts.bind(Path(spec.folder), _HOST)
+    if spec.shares_nothing:
+        _hide_what_others_have(Layout(Path(spec.rack)), spec.place)
     names = [f"{HostPlace(number).address} {HostPlace(number).name}" for number in range(1, spec.hosts + 1)]
     Path("/run/hosts").write_text("\n".join(["127.0.0.1 localhost", *names]) + "\n", encoding="ascii")
     mounts.bind(Path("/run/hosts"), Path("/etc/hosts"))
-    _add_account("passwd", f"holdfast:x:{HYPERVISOR_ID}:{HYPERVISOR_ID}::/:/usr/sbin/nologin")
-    _add_account("group", f"holdfast:x:{HYPERVISOR_ID}:")
+    _add_account("passwd", f"{SSH_USER}:x:{HYPERVISOR_ID}:{HYPERVISOR_ID}::{_HOST}:/bin/sh")
+    _add_account("group", f"{SSH_USER}:x:{HYPERVISOR_ID}:")
     network.configure_host(spec.place)
 
 
+def _hide_what_others_have(layout: Layout, place: HostPlace) -> None:
+    mounts.private(layout.root, [layout.host(place), layout.consoles])
+    layout.datastores.mkdir()
+    mounts.bind(layout.host_datastores(place), layout.datastores)
+
+
 def _add_account(name: str, entry: str) -> None:
-    """libvirtd looks its own user up by number, and a fresh machine may have no user with that number."""
-    known = Path("/etc", name).read_text(encoding="utf-8")
-    if any(line.split(":")[2:3] == [str(HYPERVISOR_ID)] for line in known.splitlines()):
-        return
+    """libvirtd looks its own user up by number, ssh logs that user in, and a machine may give the number to another."""
+    others = [line for line in Path("/etc", name).read_text(encoding="utf-8").splitlines() if not _same(line, entry)]
     file = Path("/run", name)
-    file.write_text(f"{known.rstrip()}\n{entry}\n", encoding="utf-8")
+    file.write_text("".join(f"{line}\n" for line in [*others, entry]), encoding="utf-8")
     mounts.bind(file, Path("/etc", name))
+
+
+def _same(line: str, entry: str) -> bool:
+    """Whether both have the same name or number."""
+    one, other = line.split(":"), entry.split(":")
+    return one[0] == other[0] or one[2:3] == other[2:3]
 
 
 def _variables(spec: HostSpec) -> dict[str, str]:
@@ -121,6 +138,19 @@ def _variables(spec: HostSpec) -> dict[str, str]:
         "XDG_CACHE_HOME": str(_HOST / "cache"),
         "XDG_DATA_HOME": str(_HOST / "data"),
     }
+
+
+def _programs(spec: HostSpec) -> list[Program]:
+    """What runs while its configuration is there."""
+    folder, variables = Path(spec.folder), _variables(spec)
+    config = folder / "agent.json"
+    argv = [sys.executable, "-m", "holdfast.agent", "--config", str(config)]
+    programs = [Program(argv, config, folder / "agent.log", variables)]
+    if spec.shares_nothing:
+        server, config = ensure_sshd(), _HOST / "ssh" / "sshd_config"
+        argv = [*not_root(), *server.argv(config)]
+        programs.append(Program(argv, config, folder / "sshd.log", variables | server.variables))
+    return programs
 
 
 def _start_libvirtd(spec: HostSpec) -> subprocess.Popen[bytes]:
@@ -170,51 +200,6 @@ def _qemu_conf(spec: HostSpec) -> str:
             "",
         ]
     )
-
-
-class _Agent:
-    """Runs the agent while its configuration exists, again and again if it ends."""
-
-    def __init__(self, config: Path, log: Path, variables: dict[str, str]) -> None:
-        self._config = config
-        self._log = log
-        self._variables = variables
-        self._process: subprocess.Popen[bytes] | None = None
-        self._version: tuple[int, int] | None = None
-        self._start_at_s = 0.0
-
-    def look_after(self, ended: set[int]) -> None:
-        """To be called often, with the processes that have been reaped since the last time."""
-        if self._process and self._process.pid in ended:
-            self._process.returncode = 0  # reaped already; Popen must not wait for it
-            self._process = None
-            self._start_at_s = time.monotonic() + _AGENT_PAUSE_S
-        version = self._configured()
-        if self._process is None:
-            if version and time.monotonic() >= self._start_at_s:
-                self._start(version)
-        elif version != self._version:
-            self._process.kill()
-
-    def _configured(self) -> tuple[int, int] | None:
-        try:
-            found = self._config.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_ino, found.st_mtime_ns
-
-    def _start(self, version: tuple[int, int]) -> None:
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "holdfast.agent", "--config", str(self._config)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self._config.parent,
-                env=self._variables,
-                start_new_session=True,
-            )
-        self._version = version
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from holdfast.sandbox.errors import RackError
 MOST_HOSTS = 32
 CONTROLLER_ADDRESS = "10.77.0.254"
 LIBVIRT_PORT = 16509
+SSH_PORT = 2222
+SSH_USER = "holdfast"
 NBD_PORT = 10809
 BMC_PORT = 623
 BMC_USER = "admin"
@@ -32,6 +34,7 @@ class Storage(StrEnum):
 
     DIR = "dir"  # a shared directory, as if over a storage network of its own: a cut host keeps it
     NBD = "nbd"  # disks over the hosts' one network: a cut host loses them
+    SSH = "ssh"  # hosts share nothing: each has its own, and files are copied by ssh
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Layout:
 
     @property
     def datastores(self) -> Path:
-        """OpenNebula's datastores, at the same path on every host."""
+        """OpenNebula's datastores, at the same path on every host; with ssh the controller's own."""
         return self.root / "datastores"
 
     @property
@@ -133,6 +136,28 @@ class Layout:
         """The host's local disk."""
         return self.root / "hosts" / place.name
 
+    def host_datastores(self, place: HostPlace) -> Path:
+        """The host's own datastores, which it sees in place of the controller's when nothing is shared."""
+        return self.host(place) / "datastores"
+
+    @property
+    def ssh(self) -> Path:
+        """Keys and configuration of the ssh client."""
+        return self.root / "ssh"
+
+    @property
+    def ssh_config(self) -> Path:
+        """For `ssh -F`: how each host is reached by its name."""
+        return self.ssh / "config"
+
+    def host_ssh(self, place: HostPlace) -> Path:
+        """Keys and configuration of the host's ssh server."""
+        return self.host(place) / "ssh"
+
+    def sshd_config(self, place: HostPlace) -> Path:
+        """The switch of the host's ssh server: it runs while this file is there."""
+        return self.host_ssh(place) / "sshd_config"
+
     def bmc(self, place: HostPlace) -> Path:
         """The BMC's configuration and state."""
         return self.root / "bmc" / place.name
@@ -142,6 +167,8 @@ class Layout:
         folders = [self.datastores / str(number) for number in (SYSTEM_DATASTORE, IMAGE_DATASTORE)]
         folders += [self.heartbeats, self.consoles]
         folders += [folder for place in config.places for folder in (self.host(place), self.bmc(place) / "state")]
+        if config.storage is Storage.SSH:
+            folders += [self.host_datastores(place) for place in config.places]
         for folder in folders:
             folder.mkdir(parents=True)
         fields = asdict(config) | {"directory": str(config.directory)}

@@ -25,11 +25,12 @@ from holdfast.sandbox.commands import run
 from holdfast.sandbox.errors import RackError
 from holdfast.sandbox.guest.image import cache_dir
 from holdfast.sandbox.host import HostSpec
-from holdfast.sandbox.layout import LIBVIRT_PORT, HostPlace, Layout, RackConfig, Storage
+from holdfast.sandbox.layout import LIBVIRT_PORT, SSH_PORT, HostPlace, Layout, RackConfig, Storage
 from holdfast.sandbox.namespaces import enter_mounts, host_namespaces
 
 _BOOT_LIMIT_S = 10.0
 _DEATH_LIMIT_S = 15.0
+_SSH_LIMIT_S = 10.0
 _CONNECT_LIMIT_S = 0.1  # short: the kernel sends a SYN that got lost again only after a second
 
 
@@ -42,6 +43,7 @@ class Machine:
         self.boot_id: str | None = None
         self.booted_at: float | None = None
         self._folder = layout.host(place)
+        self._sshd_config = layout.sshd_config(place)
         self._shared = [layout.datastores, layout.heartbeats] if config.storage is Storage.NBD else []
         self._config = config
         self._children = children
@@ -92,18 +94,40 @@ class Machine:
                 self._uncover_storage()
 
     async def wait_ready(self, limit_s: float) -> None:
-        """Returns when libvirtd answers; RackError after this time."""
+        """Returns when libvirtd answers, and the ssh server unless it is off; RackError after this time."""
+        await self._wait_until(LIBVIRT_PORT, answers=True, limit_s=limit_s, log="libvirtd.out")
+        if self.ssh_on:
+            await self._wait_until(SSH_PORT, answers=True, limit_s=limit_s, log="sshd.log")
+
+    @property
+    def ssh_on(self) -> bool:
+        """Whether the host has an ssh server that is to run."""
+        return self._sshd_config.exists()
+
+    async def switch_ssh(self, *, on: bool) -> None:
+        """Starts the host's ssh server or ends it, with all its connections, also for boots to come."""
+        async with self._lock:
+            if self._config.storage is not Storage.SSH:
+                raise RackError(f"{self.place.name} has no ssh server: build the rack with `up --ssh`")
+            aside = self._sshd_config.with_suffix(".off")
+            if on != self.ssh_on:
+                (aside if on else self._sshd_config).rename(self._sshd_config if on else aside)
+            if self.powered and not self.cut_off:
+                await self._wait_until(SSH_PORT, answers=on, limit_s=_SSH_LIMIT_S, log="sshd.log")
+
+    async def _wait_until(self, port: int, *, answers: bool, limit_s: float, log: str) -> None:
         give_up_at = time.monotonic() + limit_s
-        while not await self._answers():
+        while await self._answers(port) is not answers:
             if not self.powered:
                 raise RackError(f"{self.place.name} died while booting; see {self._folder}/console.log")
             if time.monotonic() > give_up_at:
-                raise RackError(f"{self.place.name}: libvirtd does not answer; see {self._folder}/libvirtd.out")
+                word = "does not answer" if answers else "still answers"
+                raise RackError(f"{self.place.name}: port {port} {word} after {limit_s:g} s; see {self._folder}/{log}")
             await asyncio.sleep(0.01)
 
-    async def _answers(self) -> bool:
+    async def _answers(self, port: int) -> bool:
         try:
-            connecting = asyncio.open_connection(self.place.address, LIBVIRT_PORT)
+            connecting = asyncio.open_connection(self.place.address, port)
             _, writer = await asyncio.wait_for(connecting, _CONNECT_LIMIT_S)
         except OSError:
             return False
@@ -152,7 +176,9 @@ class Machine:
             hosts=self._config.hosts,
             folder=str(self._folder),
             boot_id=boot_id,
-            keep_visible=[str(self._config.directory), str(cache_dir())],
+            rack=str(self._config.directory),
+            keep_visible=[str(cache_dir())],
+            shares_nothing=self._config.storage is Storage.SSH,
         )
         assert process.stdin
         with process.stdin as pipe:

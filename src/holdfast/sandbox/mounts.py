@@ -18,10 +18,10 @@ def bind(source: Path, target: Path) -> None:
     _mount(str(source), target, None, _RECURSIVE_BIND, None)
 
 
-def private_run(keep: Iterable[Path]) -> None:
-    """An empty /run of our own, in which only these folders, if they were in /run, are still in their places."""
-    kept = [(path, os.open(path, os.O_PATH)) for path in keep if path.is_relative_to("/run")]
-    _mount("tmpfs", Path("/run"), "tmpfs", 0, "size=64m,mode=755")
+def private(folder: Path, keep: Iterable[Path]) -> None:
+    """Covers `folder` with an empty one of our own, in which only these, if they were in it, are in their places."""
+    kept = [(path, os.open(path, os.O_PATH)) for path in keep if path.is_relative_to(folder)]
+    _mount("tmpfs", folder, "tmpfs", 0, "size=64m,mode=755")
     for path, descriptor in kept:
         path.mkdir(parents=True, exist_ok=True)
         bind(Path(f"/proc/self/fd/{descriptor}"), path)

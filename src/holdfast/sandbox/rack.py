@@ -37,6 +37,7 @@ from holdfast.sandbox.layout import (
 )
 from holdfast.sandbox.namespaces import enter_host, enter_network, rack_namespaces
 from holdfast.sandbox.requirements import require_direct_io, require_machine
+from holdfast.sandbox.sshd import ensure_sshd
 
 __all__ = ["BmcMode", "Host", "Rack", "RackConfig", "Storage", "attach", "default_directory", "remove", "start"]
 
@@ -58,6 +59,7 @@ class Host:
     bmc_port: int
     powered: bool
     cut: bool
+    ssh: bool
     boot_id: str | None
     booted_at: float | None
     first_pid: int | None
@@ -98,6 +100,17 @@ class Rack:
         return self._layout.datastores
 
     @property
+    def ssh_config(self) -> Path | None:
+        """For `ssh -F` from within the rack's network; None without ssh servers on the hosts."""
+        return self._layout.ssh_config if self.config.storage is Storage.SSH else None
+
+    def host_datastores(self, host: str) -> Path:
+        """Where the files lie that this host has at `datastores_path`, seen from outside."""
+        place = find_host(self.config.places, host)
+        shares_nothing = self.config.storage is Storage.SSH
+        return self._layout.host_datastores(place) if shares_nothing else self._layout.datastores
+
+    @property
     def heartbeat_path(self) -> Path:
         """The folder on the shared storage where the hosts' heartbeat files go."""
         return self._layout.heartbeats
@@ -131,6 +144,10 @@ class Rack:
     def heal(self, host: str) -> None:
         """Mends what was cut."""
         self._order("heal", host)
+
+    def switch_ssh(self, host: str, *, on: bool) -> None:
+        """Ends the host's ssh server with all its connections, or starts it again."""
+        self._order("ssh", host, on=on)
 
     def set_bmc(self, host: str, mode: BmcMode, delay_s: float = 0.0) -> None:
         """Breaks or repairs the host's BMC."""
@@ -171,6 +188,7 @@ class Rack:
             bmc_port=BMC_PORT,
             powered=fields["powered"],
             cut=fields["cut"],
+            ssh=fields["ssh"],
             boot_id=fields["boot_id"],
             booted_at=fields["booted_at"],
             first_pid=fields["first_pid"],
@@ -196,6 +214,8 @@ def start(config: RackConfig) -> Rack:
             ensure_guest()
             layout.create(config)
             new_password(layout.bmc_password)
+            if config.storage is Storage.SSH:
+                ensure_sshd()
             _launch(layout, lock)
             return attach(config.directory)
         except BaseException:

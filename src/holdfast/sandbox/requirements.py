@@ -20,6 +20,7 @@ _PACKAGES = {
     "libvirtd": "libvirt-daemon",
     "virsh": "libvirt-clients",
     "ipmi_sim": "openipmi",
+    "ssh-keygen": "openssh-client",
     "cc": "gcc libc6-dev",
     "dpkg": "dpkg",
     "apt-get": "apt",

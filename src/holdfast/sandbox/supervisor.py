@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from holdfast.sandbox import capabilities, network
+from holdfast.sandbox import capabilities, network, ssh_access
 from holdfast.sandbox.bmc import Bmc, BmcMode
 from holdfast.sandbox.children import Children
 from holdfast.sandbox.consoles import stamp_arrivals
@@ -48,6 +48,7 @@ class Supervisor:
             "power-on": self._power_on,
             "cut": self._cut,
             "heal": self._heal,
+            "ssh": self._ssh,
             "bmc-mode": self._bmc_mode,
             "bmc-reading": self._bmc_reading,
             "bmc-order": self._bmc_order,
@@ -60,6 +61,8 @@ class Supervisor:
         self._children.watch(loop)
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         network.build(self._config)
+        if self._config.storage is Storage.SSH:
+            ssh_access.prepare(self._layout, self._config.places)
         server = await asyncio.start_unix_server(self._converse, self._layout.control)
         stored = asyncio.Event()
         duties = [self._watch_directory(), stamp_arrivals(self._layout.consoles), self._build(stored, say_ready)]
@@ -154,6 +157,7 @@ class Supervisor:
             "powered": machine.powered,
             "first_pid": machine.first_pid,
             "cut": machine.cut_off,
+            "ssh": machine.ssh_on,
             "boot_id": machine.boot_id,
             "booted_at": machine.booted_at,
             "bmc_mode": bmc.mode.value,
@@ -177,6 +181,10 @@ class Supervisor:
 
     async def _heal(self, request: Request) -> Answer:
         await self._machine(request).heal()
+        return {}
+
+    async def _ssh(self, request: Request) -> Answer:
+        await self._machine(request).switch_ssh(on=request["on"] is True)
         return {}
 
     async def _bmc_mode(self, request: Request) -> Answer:

@@ -18,6 +18,7 @@ from pathlib import Path
 from holdfast.sandbox.commands import run
 from holdfast.sandbox.errors import RackError
 from holdfast.sandbox.guest.archive import Entry, archive, character_device, directory, file, symlink
+from holdfast.sandbox.packages import unpack
 
 _SOURCES = ("init.c", "image.py", "archive.py")
 _KERNEL = "linux-image-cloud-amd64"
@@ -32,7 +33,6 @@ _MODULES = (
     "evdev",
     "button",
 )
-_DOWNLOAD_LIMIT_S = 300
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _build(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as scratch:
         packages, result = Path(scratch, "packages"), Path(scratch, "result")
         result.mkdir()
-        versions = _unpack_packages(Path(scratch), packages)
+        versions = unpack([_kernel_package(), _BUSYBOX], Path(scratch), packages)
         shutil.copyfile(_only(packages, "boot/vmlinuz-*"), result / "vmlinuz")
         (result / "initrd.cpio").write_bytes(archive(list(_contents(packages, _compiled_init(Path(scratch))))))
         (result / "built-from.txt").write_text("\n".join(versions) + "\n", encoding="utf-8")
@@ -83,18 +83,6 @@ def _publish(result: Path, folder: Path) -> None:
     except OSError:
         if not (folder / "initrd.cpio").exists():  # else another rack was quicker, and its guest is as good as ours
             raise
-
-
-def _unpack_packages(scratch: Path, into: Path) -> list[str]:
-    download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", _kernel_package(), _BUSYBOX]
-    try:
-        run(download, _DOWNLOAD_LIMIT_S, cwd=scratch)
-    except RackError as exc:
-        raise RackError(f"the guest's kernel could not be downloaded; try `apt-get update` first. {exc}") from None
-    debs = sorted(scratch.glob("*.deb"))
-    for deb in debs:
-        run(["dpkg", "-x", str(deb), str(into)], _DOWNLOAD_LIMIT_S)
-    return [deb.name for deb in debs]
 
 
 def _kernel_package() -> str:
