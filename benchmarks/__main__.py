@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from operator import ge, le
 
-from benchmarks import api, beacons, engine, failover, large, store
+from benchmarks import api, beacons, engine, failover, large, store, transfers
 from benchmarks.figures import BUILD, Figure, Measurement
 
 ANY = -1
@@ -27,6 +27,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     *beacons.MEASUREMENTS,
     *api.MEASUREMENTS,
     *store.MEASUREMENTS,
+    *transfers.MEASUREMENTS,
 )
 
 TARGETS = {

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 from benchmarks.figures import BUILD
 from holdfast.api.views import render_host, render_image, render_vm
 from holdfast.engine.engine import Batch, Engine
-from holdfast.engine.ports import Changes, Order, Stored
+from holdfast.engine.ports import Changes, Driver, Order, Stored
 from holdfast.engine.settings import Settings
 from holdfast.engine.state import State
 from holdfast.hooks.match import Matcher, Subject
@@ -33,7 +33,7 @@ from holdfast.model.vm_states import LcmState, VmState
 from holdfast.serve.bootstrap import loading
 from holdfast.serve.config import Config
 from holdfast.serve.controller import Controller
-from holdfast.serve.dispatch import Dispatcher
+from holdfast.serve.dispatch import Dispatcher, DriverOf
 from holdfast.store.sqlite import SqliteStore
 
 EPOCH = 1
@@ -184,8 +184,12 @@ async def controlled(
     on_order: Callable[[Order], None],
     on_publish: Callable[[Batch], None],
     silent: Container[int] = (),
+    drivers: Mapping[EffectKind, Driver] | None = None,
 ) -> AsyncIterator[Controller]:
-    """A controller at work on what the store holds; every host's agent beats once a second, but for ``silent`` ones."""
+    """A controller at work on what the store holds; every host's agent beats once a second, but for ``silent`` ones.
+
+    ``drivers`` carry out their kinds of effects in place of the one that succeeds at once.
+    """
 
     def published(batch: Batch) -> None:
         dispatcher.take(batch)
@@ -194,8 +198,9 @@ async def controlled(
     with loading():
         engine = Engine(store, Settings(), Matcher(lambda subject: _rendered(engine.state, subject)), time.time())
     controller = Controller(engine, published, lambda host_ids: None)
-    driver = PromptDriver(on_order)
-    dispatcher = Dispatcher(engine.state, lambda order: driver, controller.report, Config().starts_per_host)
+    prompt, by_kind = PromptDriver(on_order), drivers or {}
+    driver_of: DriverOf = lambda order: by_kind.get(order.effect.kind, prompt)  # noqa: E731
+    dispatcher = Dispatcher(engine.state, driver_of, controller.report, Config().starts_per_host)
     tasks = [asyncio.create_task(controller.run()), asyncio.create_task(_beat(controller, silent))]
     try:
         yield controller
