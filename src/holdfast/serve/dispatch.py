@@ -30,7 +30,10 @@ AT_ONCE = {
     **{kind: 32 for kind in EffectKind if kind.value.startswith("tm.")},
     **dict.fromkeys(_IMAGE_KINDS, 8),
 }
-"""How many effects of a kind are carried out at once: each may cost a process and several descriptors."""
+"""How many effects of a kind are carried out at once: each may cost a process and several descriptors.
+
+Those that touch storage have these turns on each datastore, so that one that hangs holds up nobody else's.
+"""
 
 
 class Dispatcher:
@@ -55,7 +58,7 @@ class Dispatcher:
         self._report = report
         self._starts_per_host = starts_per_host
         self._pace: dict[int, asyncio.Semaphore] = {}
-        self._turns = {kind: asyncio.Semaphore(limit) for kind, limit in AT_ONCE.items()}
+        self._turns: dict[tuple[EffectKind, int], asyncio.Semaphore] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def take(self, batch: Batch) -> None:
@@ -96,7 +99,7 @@ class Dispatcher:
             found = await driver.probe(order)
             if found is not None:
                 return found
-        turn = self._turn_of(order.effect)
+        turn = self._turn_of(order)
         if turn is None:
             return await driver.run(order)
         try:
@@ -109,10 +112,13 @@ class Dispatcher:
         finally:
             turn.release()
 
-    def _turn_of(self, effect: Effect) -> asyncio.Semaphore | None:
+    def _turn_of(self, order: Order) -> asyncio.Semaphore | None:
+        effect = order.effect
         if effect.kind in STARTS:
             return self._pace.setdefault(effect.host_id, asyncio.Semaphore(self._starts_per_host))
-        return self._turns.get(effect.kind)
+        if effect.kind not in AT_ONCE:
+            return None
+        return self._turns.setdefault((effect.kind, _datastore_of(order)), asyncio.Semaphore(AT_ONCE[effect.kind]))
 
     def _order(self, effect: Effect) -> Order:
         state, kind = self._state, effect.kind
@@ -133,6 +139,15 @@ class Dispatcher:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=limit_s)
+
+
+def _datastore_of(order: Order) -> int:
+    """The datastore that is worked on: an image's own, a VM's system datastore; -1 of what touches no storage."""
+    if order.image is not None:
+        return order.image.datastore_id
+    if order.vm is not None and order.vm.history:
+        return order.vm.history[-1].ds_id
+    return -1
 
 
 def _is_repeated(kind: EffectKind, answer: Answer) -> bool:

@@ -17,9 +17,9 @@ from holdfast.model.enums import EffectKind, EffectState, HostState
 from holdfast.model.hook import Hook
 from holdfast.model.host import Host
 from holdfast.model.template import EMPTY
-from holdfast.model.vm import Vm
+from holdfast.model.vm import History, Vm
 from holdfast.model.vm_states import LcmState, VmState
-from holdfast.serve.dispatch import Dispatcher, chooser
+from holdfast.serve.dispatch import AT_ONCE, Dispatcher, chooser
 
 LIMIT_S = 10.0
 NOW = 1_000_000.0
@@ -124,6 +124,25 @@ def test_starts_are_paced_for_each_host_and_nothing_else_is() -> None:
         assert sorted(order.effect.oid for order in stand.driver.ran) == [0, 1, 5, 6, 7, 8]
         stand.driver.gate.set()
         await stand.until(lambda: stand.answered == list(range(9)))
+
+    play(scenario)
+
+
+def test_a_datastore_that_hangs_holds_up_only_its_own_transfers() -> None:
+    async def scenario() -> None:
+        stand = Stand(Recorded())
+        stand.driver.gate.clear()
+        limit = AT_ONCE[EffectKind.TM_PROLOG]
+        for vm_id, datastore in ((1, 0), (2, 100)):
+            stay = History(0, 0, "host0", 0, datastore, "qemu", "shared")
+            stand.state.vms[vm_id] = Vm(vm_id, 0, 0, "vm", VmState.ACTIVE, LcmState.PROLOG, EMPTY, history=(stay,))
+        hanging = [effect(number, EffectKind.TM_PROLOG, subject=1) for number in range(limit + 5)]
+        stand.dispatcher.take(batch_of(*hanging, effect(900, EffectKind.TM_PROLOG, subject=2)))
+        await stand.until(lambda: len(stand.driver.ran) == limit + 1)
+        await asyncio.sleep(0.02)
+        assert [order.effect.oid for order in stand.driver.ran] == [*range(limit), 900]
+        stand.driver.gate.set()
+        await stand.until(lambda: len(stand.answered) == limit + 6)
 
     play(scenario)
 
