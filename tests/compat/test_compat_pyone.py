@@ -125,7 +125,8 @@ def test_datastores_and_images_are_read_and_listed(one: Any) -> None:
     assert [each.NAME for each in one.datastorepool.info().DATASTORE] == ["default", "system"]
     found = one.image.info(0)
     assert (found.NAME, found.STATE, found.SIZE, found.VMS.ID) == ("img0", 2, 1024, [0])
-    assert [each.ID for each in one.imagepool.info(-2, -1, -1).IMAGE] == [0]
+    assert [each.ID for each in one.imagepool.info(-2, -1, -1).IMAGE] == [1, 0]
+    assert (one.image.info(1).LOCK.LOCKED, one.image.info(1).CLONING_ID) == (2, 0)
 
 
 def test_the_rest_of_an_installation_is_read(one: Any) -> None:

@@ -35,6 +35,10 @@ def _update(call: Call) -> int:
     return actions.update(call, "DATASTORE", "one.datastore")
 
 
+def _rename(call: Call) -> int:
+    return actions.rename(call, "DATASTORE", "one.datastore")
+
+
 def _enable(call: Call) -> int:
     return _set_enabled(call, True, "enabling")
 
@@ -72,6 +76,7 @@ PROGRAM = Program(
         Command("create", ("[<file>]",), "create a datastore from a template", _create, (_CLUSTER,)),
         Command("delete", (_DATASTORES,), "remove datastores", _delete),
         Command("update", ("<datastoreid>", "[<file>]"), "change the attributes of a datastore", _update, (APPEND,)),
+        Command("rename", ("<datastoreid>", "<name>"), "give a datastore another name", _rename),
         Command("enable", (_DATASTORES,), "let VMs be placed on system datastores", _enable),
         Command("disable", (_DATASTORES,), "keep VMs from being placed there", _disable),
         Command("list", (), "list the datastores", _list, LIST_OPTIONS),

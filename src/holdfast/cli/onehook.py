@@ -10,6 +10,7 @@ from holdfast.cli.errors import UsageError
 from holdfast.cli.grammar import APPEND, VERBOSE, Call, Command, Program
 from holdfast.cli.hook_screen import HOOK_TABLE, LOG_TABLE, print_execution, print_hook
 from holdfast.cli.listing import FORMATS, LIST_OPTIONS, print_document, print_list
+from holdfast.cli.locks import LOCK_OPTIONS, lock_level
 from holdfast.cli.lookup import find_id, is_id
 from holdfast.cli.options import Option
 from holdfast.cli.template_input import new_template
@@ -17,12 +18,6 @@ from holdfast.cli.units import epoch_s
 from holdfast.cli.xmltree import parse
 
 _DRY = Option("dry", description="print the template instead of creating the hook")
-_LOCK_OPTIONS = (
-    Option("use", description="lock every use (the default)"),
-    Option("manage", description="lock changes and administration"),
-    Option("admin", description="lock administration"),
-    Option("all", description="lock everything"),
-)
 _LOG_OPTIONS = (
     Option("error", description="only runs that failed"),
     Option("success", description="only runs that succeeded"),
@@ -31,7 +26,6 @@ _LOG_OPTIONS = (
     Option("until", argument="TIME", description="only earlier runs"),
 )
 _EXECUTION = Option("execution", "e", "N", "tell everything about one run of the hook")
-_LOCK_LEVELS = {"use": 1, "manage": 2, "admin": 3, "all": 4}
 
 
 def _create(call: Call) -> int:
@@ -56,7 +50,7 @@ def _rename(call: Call) -> int:
 
 
 def _lock(call: Call) -> int:
-    level = _LOCK_LEVELS[call.values.last_of(*_LOCK_LEVELS) or "use"]
+    level = lock_level(call)
     return actions.for_each(
         call, "HOOK", "locking", lambda hook: call.client.identifier("one.hook.lock", hook, level, False)
     )
@@ -121,7 +115,7 @@ PROGRAM = Program(
         Command("show", ("<hookid>",), "tell everything about a hook", _show, (*FORMATS, _EXECUTION)),
         Command("log", (), "list the runs of hooks", _log, (*_LOG_OPTIONS, *LIST_OPTIONS)),
         Command("retry", ("<hookid>", "<execid>"), "run a hook again as it was run then", _retry),
-        Command("lock", (_HOOKS,), "protect hooks from changes", _lock, _LOCK_OPTIONS),
+        Command("lock", (_HOOKS,), "protect hooks from changes", _lock, LOCK_OPTIONS),
         Command("unlock", (_HOOKS,), "take that back", _unlock),
     ),
     (VERBOSE,),

@@ -55,7 +55,7 @@ class ImageDriver:
             clockwork = Clockwork(order.effect.deadline - self._clock())
             if order.effect.kind is EffectKind.IMAGE_DELETE:
                 return await self._delete(order, clockwork)
-            if order.effect.kind is EffectKind.IMAGE_CREATE:
+            if order.effect.kind in (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_CLONE):
                 return await self._create(order, clockwork)
             raise TransferError(f"Effect {order.effect.oid} ({order.effect.kind.value}) is none for an image")
         except (TransferOverdue, Overdue) as error:
@@ -82,14 +82,18 @@ class ImageDriver:
         return self._area.image_path(source)
 
     async def _create(self, order: Order, clockwork: Clockwork) -> Answer:
+        args = order.effect.args
         path = self._path(order)
-        origin = order.effect.args.get("PATH", "")
+        if args.get("AGAIN") == "YES" and await clockwork.touch(lambda: layout.is_there(path), f"looking at {path}"):
+            return await _described(path, clockwork)  # somebody put it there, or an earlier attempt came to its end
         draft = await clockwork.touch(lambda: self._begin(path), f"preparing {path}")
         try:
-            if origin:
-                await self._copy(origin, draft, clockwork)
+            if order.effect.kind is EffectKind.IMAGE_CLONE:
+                await self._clone(args.get("FROM", ""), draft, clockwork)
+            elif args.get("PATH"):
+                await self._copy(args["PATH"], draft, clockwork)
             else:
-                await _make_empty(order.effect.args, draft, clockwork)
+                await _make_empty(args, draft, clockwork)
             answer = await _described(draft, clockwork)
             await clockwork.touch(lambda: layout.publish_file(draft, path), f"putting {path} in place")
         except BaseException:
@@ -101,6 +105,12 @@ class ImageDriver:
     def _begin(self, path: Path) -> Path:
         self._area.confine(path.parent)
         return layout.begin(path)
+
+    async def _clone(self, word: str, draft: Path, clockwork: Clockwork) -> None:
+        origin = self._area.image_path(word)
+        await clockwork.touch(lambda: self._area.confine(origin), f"looking at {origin}")
+        copy = ("cp", "--sparse=always", "--reflink=auto", "--", str(origin), str(draft))
+        await clockwork.run(*copy, writes=draft)
 
     async def _copy(self, origin: str, draft: Path, clockwork: Clockwork) -> None:
         stop = threading.Event()

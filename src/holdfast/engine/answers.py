@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.engine import cloning, failover_work
-from holdfast.engine.image_work import drop_from_datastore
+from holdfast.engine.image_work import drop_from_datastore, end_clone
 from holdfast.engine.vm_work import STARTS, facts_of, happen_if_possible, lost_with_its_host, with_message
 from holdfast.engine.work import Work
 from holdfast.lifecycle.events import ANSWERS
@@ -17,7 +17,7 @@ from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm import Vm
 
 _FENCE = (EffectKind.FENCE_OFF, EffectKind.FENCE_STATUS)
-_IMAGE = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
+_IMAGE = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_CLONE, EffectKind.IMAGE_DELETE)
 
 
 def answered(work: Work, effect_id: int, answer: Answer) -> None:
@@ -98,9 +98,11 @@ def _is_certain(effect: Effect, answer: Answer) -> bool:
 
 def _image(work: Work, effect: Effect, answer: Answer) -> None:
     image = work.find(Image, effect.subject)
-    if image is None:
+    if image is None or image.effect_id != effect.oid:
         return
     image = replace(image, effect_id=-1)
+    if effect.kind is EffectKind.IMAGE_CLONE:
+        end_clone(work, image)
     if effect.kind is EffectKind.IMAGE_DELETE and answer.ok:
         drop_from_datastore(work, image)
     elif not answer.ok:
@@ -108,7 +110,8 @@ def _image(work: Work, effect: Effect, answer: Answer) -> None:
         cloning.image_failed(work, replace(image, template=template))
     else:
         size_mb = int(answer.values.get("SIZE") or image.size_mb)
-        ready = replace(image, size_mb=size_mb, format=answer.values.get("FORMAT") or image.format)
+        found = answer.values.get("FORMAT") or image.format
+        ready = replace(image, size_mb=size_mb, format=found, cloning_id=-1)
         cloning.image_ready(work, ready)
         datastore = work.find(Datastore, image.datastore_id)
         if datastore is not None and image.oid not in datastore.images:

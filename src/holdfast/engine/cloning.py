@@ -70,8 +70,8 @@ def _cannot_be(work: Work, vm: Vm, image: Image) -> Vm:
         vm,
         "ERROR",
         f"Image {image.oid} ({image.name}) is in state {image.state.name}{f': {why}' if why else ''}. "
-        f"Mend and enable it (oneimage enable {image.oid}), then onevm recover --success {vm.oid}; "
-        f"or terminate the VM.",
+        f"Mend the cause and enable the image (oneimage enable {image.oid}): the VM goes on when its images are "
+        f"there. Or terminate the VM.",
     )
     if vm.state is VmState.CLONING_FAILURE:
         return said

@@ -137,6 +137,34 @@ class PersistImage(_OnObject):
     persistent: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CloneImage(_OnObject):
+    """``one.image.clone``; answers the id of the new image.  Datastore -1 is that of the image."""
+
+    name: str
+    ds_id: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeImageType(_OnObject):
+    """``one.image.chtype``."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockImage(_OnObject):
+    """``one.image.lock``; ``test`` fails when it is locked already."""
+
+    level: int
+    test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockImage(_OnObject):
+    """``one.image.unlock``."""
+
+
 # --- virtual machines
 
 

@@ -33,6 +33,7 @@ from holdfast.engine.handlers import (
     failovers,
     hooks,
     hosts,
+    image_allocate,
     images,
     vm_devices,
     vm_resize,
@@ -60,6 +61,7 @@ from holdfast.model.vm import Vm
 _COMMANDS: Handlers = {
     **hosts.HANDLERS,
     **datastores.HANDLERS,
+    **image_allocate.HANDLERS,
     **images.HANDLERS,
     **vms.HANDLERS,
     **vm_devices.HANDLERS,

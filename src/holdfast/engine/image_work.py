@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.engine.work import Work
-from holdfast.model.enums import ImageState
-from holdfast.model.errors import ActionError
+from holdfast.model.enums import ImageState, LockLevel
+from holdfast.model.errors import ActionError, LockedError
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.template import Section
 from holdfast.model.vm import Vm
@@ -33,8 +33,39 @@ def acquire(work: Work, image: Image, vm_id: int, may_wait: bool = False) -> Ima
         raise ActionError(f"Cannot acquire image {image.oid}, it is persistent and already in use")
     if image.state not in (*_USABLE, *(_ARRIVING if may_wait else ())):
         raise ActionError(f"Cannot acquire image {image.oid}, it is in state: {image.state.name}")
+    insist_unlocked(image, LockLevel.USE)
     vms = image.vms if vm_id in image.vms else (*image.vms, vm_id)
     return put_in_state(work, replace(image, vms=vms), state_in_use(image))
+
+
+def insist_unlocked(image: Image, level: LockLevel) -> None:
+    """Raises LockedError when the image's lock forbids actions of this level."""
+    if image.lock == LockLevel.ALL or 0 < image.lock <= level:
+        raise LockedError("image", image.oid, f"Unlock it first: oneimage unlock {image.oid}.")
+
+
+def begin_clone(work: Work, origin: Image, clone_id: int) -> None:
+    """The image is being copied: until that is over it is neither changed nor written to.  Raises ActionError."""
+    if origin.state not in (*_USABLE, ImageState.CLONE) or (origin.persistent and origin.vms):
+        raise ActionError(f"Cannot clone image {origin.oid}, it is in state: {origin.state.name}", origin.oid)
+    state = ImageState.CLONE if origin.state is ImageState.READY else origin.state
+    put_in_state(work, replace(origin, clones=(*origin.clones, clone_id)), state)
+
+
+def end_clone(work: Work, copy: Image) -> None:
+    """The copy is there, or will never be: the image that it was made of is let go."""
+    origin = work.find(Image, copy.cloning_id)
+    if origin is None or copy.oid not in origin.clones:
+        return
+    left = replace(origin, clones=tuple(oid for oid in origin.clones if oid != copy.oid))
+    over = left.state is ImageState.CLONE and not left.clones
+    put_in_state(work, left, ImageState.READY if over else left.state)
+
+
+def has_file(work: Work, image: Image) -> bool:
+    """Whether the image's file was ever complete."""
+    datastore = work.find(Datastore, image.datastore_id)
+    return datastore is not None and image.oid in datastore.images
 
 
 def is_arriving(image: Image) -> bool:
@@ -57,7 +88,7 @@ def state_in_use(image: Image) -> ImageState:
 def arrived(work: Work, image: Image) -> Image:
     """The image is there: READY, or in use by the VMs that waited for it."""
     state = (ImageState.USED_PERS if image.persistent else ImageState.USED) if image.vms else ImageState.READY
-    return put_in_state(work, image, state)
+    return put_in_state(work, replace(image, template=image.template.without("ERROR")), state)
 
 
 def release_images(work: Work, vm: Vm, failed: bool) -> None:
@@ -90,9 +121,11 @@ def _release(work: Work, vm: Vm, disk: Section, failed: bool) -> None:
         return
     left = replace(image, vms=tuple(oid for oid in image.vms if oid != vm.oid))
     if image.persistent:
-        left = replace(left, size_mb=_grown(image, disk))
+        left = replace(left, size_mb=_grown(image, disk), modtime=work.second)
     if image.persistent and failed:
         put_in_state(work, left, ImageState.ERROR)
+    elif not left.vms and image.clones and image.state is ImageState.USED:
+        put_in_state(work, left, ImageState.CLONE)
     elif not left.vms and image.state in _UNUSED:
         put_in_state(work, left, _UNUSED[image.state])
     else:

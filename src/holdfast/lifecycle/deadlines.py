@@ -39,6 +39,7 @@ DEADLINE_S: dict[EffectKind, float] = {
     EffectKind.VMM_UPDATE_CONF: 60.0,
     EffectKind.VMM_BACKUP: 3600.0,
     EffectKind.IMAGE_CREATE: 3600.0,
+    EffectKind.IMAGE_CLONE: 3600.0,
     EffectKind.IMAGE_DELETE: 600.0,
     EffectKind.FENCE_OFF: 60.0,
     EffectKind.FENCE_STATUS: 5.0,

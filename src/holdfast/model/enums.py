@@ -64,6 +64,16 @@ class ImageType(IntEnum):
     CONTEXT = 5
 
 
+class LockLevel(IntEnum):
+    """What a lock forbids: an action of its own level and of those above; ALL forbids everything."""
+
+    NONE = 0
+    USE = 1
+    MANAGE = 2
+    ADMIN = 3
+    ALL = 4
+
+
 class HistoryAction(IntEnum):
     """ACTION of a history record: what closed it or is closing it (only the numbers that are ever stored)."""
 
@@ -193,6 +203,7 @@ class EffectKind(Enum):
     VMM_UPDATE_CONF = "vmm.update_conf"
     VMM_BACKUP = "vmm.backup"
     IMAGE_CREATE = "image.create"
+    IMAGE_CLONE = "image.clone"
     IMAGE_DELETE = "image.delete"
     FENCE_OFF = "fence.off"
     FENCE_STATUS = "fence.status"

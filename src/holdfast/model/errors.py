@@ -8,7 +8,8 @@
     ├── ArgumentError            RPC_API         4096   bad argument value
     ├── TemplateError            INTERNAL        8192   malformed template (line and column in the text)
     ├── StoreError               INTERNAL        8192   the change could not be stored; nothing has changed
-    └── AllocateError            ALLOCATE       16384   object could not be created
+    ├── AllocateError            ALLOCATE       16384   object could not be created
+    └── LockedError              LOCKED         32768   a user has locked the object
 
 Messages name the input, the rule and the way out; the API adds the method name in front.
 """
@@ -75,3 +76,12 @@ class AllocateError(HoldfastError):
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(f"Error allocating a new {kind}. {reason}")
+
+
+class LockedError(HoldfastError):
+    """The lock of the object forbids the action."""
+
+    code = 0x8000
+
+    def __init__(self, kind: str, object_id: int, way_out: str) -> None:
+        super().__init__(f"The resource {kind} is locked. [{object_id}]. {way_out}", object_id)

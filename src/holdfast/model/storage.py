@@ -54,6 +54,15 @@ class Image:
     format: str = "qcow2"
     size_mb: int = 0
     regtime: int = 0
+    modtime: int = 0
+    """When a VM last gave it back changed; 0 = never."""
     vms: tuple[int, ...] = ()
+    clones: tuple[int, ...] = ()
+    """Images that are being copied from this one."""
+    cloning_id: int = -1
+    """The image that this one is, or should have been, copied from."""
+    lock: int = 0
+    lock_owner: int = -1
+    lock_time: int = 0
     effect_id: int = -1
     template: Template = EMPTY

@@ -54,7 +54,7 @@ from holdfast.store.sqlite import SqliteStore
 
 LOG = logging.getLogger("holdfast")
 _TM_KINDS = tuple(kind for kind in EffectKind if kind.value.startswith("tm."))
-_IMAGE_KINDS = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
+_IMAGE_KINDS = tuple(kind for kind in EffectKind if kind.value.startswith("image."))
 _FENCE_KINDS = (EffectKind.FENCE_STATUS, EffectKind.FENCE_OFF)
 
 

@@ -21,7 +21,7 @@ from holdfast.model.enums import EffectKind
 
 LOG = logging.getLogger("holdfast.dispatch")
 _VM_KINDS = frozenset(kind for kind in EffectKind if kind.value.startswith(("tm.", "vmm.")))
-_IMAGE_KINDS = (EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE)
+_IMAGE_KINDS = tuple(kind for kind in EffectKind if kind.value.startswith("image."))
 DriverOf = Callable[[Order], Driver]
 AT_ONCE = {
     EffectKind.HOOK: 16,

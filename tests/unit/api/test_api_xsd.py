@@ -33,6 +33,7 @@ DOCUMENTS: list[tuple[str, tuple[object, ...], str]] = [
     ("one.datastore.info", (0,), "datastore"),
     ("one.datastorepool.info", (), "datastore_pool"),
     ("one.image.info", (0,), "image"),
+    ("one.image.info", (1,), "image"),
     ("one.imagepool.info", (-2, -1, -1), "image_pool"),
     ("one.hook.info", (0,), "hook"),
     ("one.hook.info", (1,), "hook"),

@@ -222,6 +222,7 @@ def installation() -> FakeController:
             datastore(1),
             datastore(0, name="system", type=DatastoreType.SYSTEM_DS, images=()),
             image(),
+            image(1, state=ImageState.LOCKED, cloning_id=0, lock=2, lock_owner=0, lock_time=1795335201, vms=()),
             hook(0),
             hook(1, lock=2, lock_time=1795335201),
             vm(0),

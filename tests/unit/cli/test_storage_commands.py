@@ -123,3 +123,57 @@ def test_datastores_are_switched_updated_and_deleted(server: ScriptedServer, std
         ("one.datastore.update", (100, "LIMIT_MB=10", 1)),
         ("one.datastore.delete", (100,)),
     ]
+
+
+def test_a_datastore_is_renamed(server: ScriptedServer) -> None:
+    server.answers["one.datastore.rename"] = 100
+    assert onedatastore(["rename", "100", "fast"]) == 0
+    assert server.calls == [("one.datastore.rename", (100, "fast"))]
+
+
+def test_an_image_is_copied(server: ScriptedServer, capsys: Captured) -> None:
+    server.answers |= {"one.image.clone": 7, "one.datastorepool.info": sample("datastorepool.xml")}
+    assert oneimage(["clone", "0", "copy"]) == 0
+    assert oneimage(["clone", "0", "other", "-d", "default"]) == 0
+    assert server.asked("one.image.clone") == [(0, "copy", -1), (0, "other", 1)]
+    assert capsys.readouterr().out == "ID: 7\nID: 7\n"
+
+
+def test_images_are_changed(server: ScriptedServer, stdin: Callable[[str], None]) -> None:
+    for method in ("update", "rename", "chtype", "lock", "unlock", "delete"):
+        server.answers[f"one.image.{method}"] = 0
+    stdin("DEV_PREFIX=vd")
+    for argv in (
+        ["update", "0", "-a"],
+        ["rename", "0", "alpine"],
+        ["chtype", "0,4", "datablock"],
+        ["lock", "0"],
+        ["lock", "0", "--admin"],
+        ["unlock", "0"],
+        ["delete", "0", "--force"],
+    ):
+        assert oneimage(argv) == 0
+    assert server.calls == [
+        ("one.image.update", (0, "DEV_PREFIX=vd", 1)),
+        ("one.image.rename", (0, "alpine")),
+        ("one.image.chtype", (0, "DATABLOCK")),
+        ("one.image.chtype", (4, "DATABLOCK")),
+        ("one.image.lock", (0, 1, False)),
+        ("one.image.lock", (0, 3, False)),
+        ("one.image.unlock", (0,)),
+        ("one.image.delete", (0, True)),
+    ]
+
+
+def test_an_image_can_be_described_in_full_and_its_template_printed_first(
+    server: ScriptedServer, capsys: Captured
+) -> None:
+    server.answers["one.image.allocate"] = 4
+    options = ["--name", "web", "--path", "http://host/web.qcow2", "--sha256", "ab12", "--description", "the web"]
+    assert oneimage(["create", *options, "--prefix", "vd", "--dry"]) == 0
+    assert capsys.readouterr().out == (
+        'NAME="web"\nDESCRIPTION="the web"\nPATH="http://host/web.qcow2"\nDEV_PREFIX="vd"\nSHA256="ab12"\n'
+    )
+    assert server.calls == []
+    assert oneimage(["create", *options, "-d", "1", "--no_check_capacity"]) == 0
+    assert server.asked("one.image.allocate")[0][1:] == (1, True)

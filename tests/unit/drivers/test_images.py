@@ -17,7 +17,7 @@ from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind
 
 NAME = "0123456789abcdef0123456789abcdef"
-CREATE, DELETE = EffectKind.IMAGE_CREATE, EffectKind.IMAGE_DELETE
+CREATE, CLONE, DELETE = EffectKind.IMAGE_CREATE, EffectKind.IMAGE_CLONE, EffectKind.IMAGE_DELETE
 
 ON_A_FULL_DATASTORE = """
 import asyncio, pathlib, subprocess, sys
@@ -214,3 +214,29 @@ def test_probes_tell_from_the_file_what_was_done(root: Path) -> None:
 
 def test_an_order_of_another_kind_is_answered_not_raised(root: Path) -> None:
     assert not run(EffectKind.VMM_DEPLOY, root).ok
+
+
+def test_an_image_is_copied_whole_with_its_holes(root: Path) -> None:
+    assert run(CREATE, root, SIZE="64", FORMAT="raw").ok
+    origin, copy = root / "1" / NAME, f"{root}/1/copy"
+    with origin.open("r+b") as file:
+        file.seek(3 << 20)
+        file.write(b"data")
+    assert run(CLONE, root, FROM=str(origin), SOURCE=copy) == Answer(ok=True, values={"SIZE": "64", "FORMAT": "raw"})
+    assert Path(copy).read_bytes() == origin.read_bytes()
+    assert Path(copy).stat().st_blocks * 512 < 2 << 20
+    assert stored(root) == [NAME, "copy"]
+
+
+@pytest.mark.parametrize("origin", ["/etc/hostname", "{root}/1/none", ""])
+def test_only_images_of_the_datastores_are_copied(root: Path, origin: str) -> None:
+    answer = run(CLONE, root, FROM=origin.format(root=root))
+    assert (answer.ok, answer.certain) == (False, True)
+    assert stored(root) == []
+
+
+def test_a_second_attempt_takes_what_is_there_by_now(root: Path) -> None:
+    qemu_img("create", "-f", "qcow2", root / "1" / NAME, "10M")
+    answer = run(CREATE, root, PATH="/nowhere", AGAIN="YES")
+    assert answer == Answer(ok=True, values={"SIZE": "10", "FORMAT": "qcow2"})
+    assert not run(CREATE, root, PATH="/nowhere").ok

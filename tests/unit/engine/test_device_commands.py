@@ -160,7 +160,8 @@ def test_a_disk_that_cannot_be_is_refused_with_the_rule_and_leaves_nothing(
     rig: Rig, text: str, code: int, said: str
 ) -> None:
     vm = running(rig)
-    rig.call(c.AllocateImage("NAME=kernel\nTYPE=KERNEL\nPATH=/tmp/k", 1))
+    files = rig.call(c.AllocateDatastore("NAME=files\nTYPE=FILE_DS\nTM_MAD=shared\nDS_MAD=fs"))
+    rig.call(c.AllocateImage("NAME=kernel\nTYPE=KERNEL\nPATH=/tmp/k", files))
     rig.call(c.AllocateImage("NAME=late\nSIZE=1", 1))
     before = rig.vm(vm)
     with pytest.raises(HoldfastError) as caught:

@@ -4,7 +4,7 @@ import pytest
 
 from holdfast.engine import commands as c
 from holdfast.model.enums import EffectKind, ImageState, ImageType
-from holdfast.model.errors import ActionError, HoldfastError, TemplateError
+from holdfast.model.errors import ActionError, HoldfastError, LockedError, TemplateError
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm_states import VmState
 from tests.unit.engine.rig import Rig
@@ -177,3 +177,164 @@ def test_the_template_of_an_image_is_replaced_or_merged(rig: Rig) -> None:
     rig.call(c.UpdateImage(oid, "A=1\nB=2"))
     rig.call(c.UpdateImage(oid, "B=3", append=True))
     assert image(rig, oid).template.singles() == {"A": "1", "B": "3"}
+
+
+def clone(rig: Rig, oid: int, name: str = "copy", ds_id: int = -1) -> int:
+    """A copy that has been ordered."""
+    return rig.call(c.CloneImage(oid, name, ds_id))
+
+
+def test_a_copy_is_an_image_of_its_own_and_its_origin_waits_for_it(rig: Rig) -> None:
+    oid = ready_image(rig, "NAME=alpine\nPATH=/tmp/x\nDEV_PREFIX=vd\nPERSISTENT=YES")
+    copy = clone(rig, oid)
+    assert (image(rig, oid).state, image(rig, oid).clones) == (ImageState.CLONE, (copy,))
+    made = image(rig, copy)
+    assert (made.state, made.cloning_id, made.persistent, made.template.get("DEV_PREFIX")) == (
+        *(ImageState.LOCKED, oid),
+        *(False, "vd"),
+    )
+    args = rig.order(EffectKind.IMAGE_CLONE).args
+    assert (args["FROM"], args["SOURCE"]) == (image(rig, oid).source, made.source)
+    assert args["FROM"] != args["SOURCE"]
+    rig.answer(EffectKind.IMAGE_CLONE, SIZE="512", FORMAT="qcow2")
+    assert (image(rig, oid).state, image(rig, oid).clones) == (ImageState.READY, ())
+    assert (image(rig, copy).state, image(rig, copy).cloning_id) == (ImageState.READY, -1)
+    assert datastore(rig, IMAGES_DS).images == (oid, copy)
+
+
+def test_a_copy_that_fails_lets_its_origin_go_and_can_be_tried_again(rig: Rig) -> None:
+    oid = ready_image(rig)
+    copy = clone(rig, oid)
+    rig.answer(EffectKind.IMAGE_CLONE, ok=False, message="the datastore is full")
+    assert (image(rig, oid).state, image(rig, copy).state) == (ImageState.READY, ImageState.ERROR)
+    rig.call(c.EnableImage(copy, True))
+    assert (image(rig, oid).state, image(rig, copy).state) == (ImageState.CLONE, ImageState.LOCKED)
+    rig.answer(EffectKind.IMAGE_CLONE)
+    assert (image(rig, oid).state, image(rig, copy).template.get("ERROR")) == (ImageState.READY, "")
+
+
+def test_an_image_in_use_is_copied_and_is_in_use_as_long_as_anybody_needs_it(rig: Rig) -> None:
+    oid = ready_image(rig)
+    vm = vm_with(rig, oid)
+    copy = clone(rig, oid)
+    assert image(rig, oid).state is ImageState.USED
+    rig.call(c.VmAction(vm, "terminate"))
+    assert image(rig, oid).state is ImageState.CLONE
+    with pytest.raises(ActionError, match=f"it is being copied to images {copy}"):
+        rig.call(c.DeleteImage(oid))
+    rig.answer(EffectKind.IMAGE_CLONE)
+    assert image(rig, oid).state is ImageState.READY
+
+
+def test_a_copy_given_up_by_force_changes_nothing_any_more(rig: Rig) -> None:
+    oid = ready_image(rig)
+    copy = clone(rig, oid)
+    order = rig.order(EffectKind.IMAGE_CLONE)
+    rig.call(c.DeleteImage(copy, force=True))
+    assert (image(rig, oid).state, image(rig, copy).state) == (ImageState.READY, ImageState.DELETE)
+    assert order.oid not in rig.engine.state.effects
+    rig.answer(EffectKind.IMAGE_DELETE)
+    assert copy not in rig.engine.state.images
+
+
+def test_what_somebody_writes_to_or_is_not_there_is_not_copied(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.PersistImage(oid, True))
+    vm_with(rig, oid)
+    with pytest.raises(ActionError, match="Cannot clone image 0, it is in state: USED_PERS"):
+        clone(rig, oid)
+    arriving = rig.call(c.AllocateImage("NAME=late\nSIZE=10", IMAGES_DS))
+    with pytest.raises(ActionError, match="in state: LOCKED"):
+        clone(rig, arriving)
+    with pytest.raises(HoldfastError, match="already taken by IMAGE 0"):
+        clone(rig, oid, "alpine")
+    with pytest.raises(HoldfastError, match="does not hold images"):
+        clone(rig, oid, "elsewhere", 0)
+
+
+def test_kernels_and_the_like_are_kept_on_a_file_datastore(rig: Rig) -> None:
+    files = rig.call(c.AllocateDatastore("NAME=files\nTYPE=FILE_DS\nTM_MAD=shared\nDS_MAD=fs"))
+    oid = rig.call(c.AllocateImage("NAME=vmlinuz\nTYPE=KERNEL\nPATH=/boot/vmlinuz", files))
+    assert image(rig, oid).type is ImageType.KERNEL
+    for text, ds_id, said in (
+        ("NAME=k\nTYPE=KERNEL\nPATH=/x", IMAGES_DS, "needs a FILE_DS"),
+        ("NAME=d\nTYPE=OS\nPATH=/x", files, "needs an IMAGE_DS"),
+        ("NAME=k\nTYPE=KERNEL\nSIZE=1", files, "needs a PATH"),
+    ):
+        with pytest.raises(HoldfastError, match=said):
+            rig.call(c.AllocateImage(text, ds_id))
+
+
+def test_a_disk_changes_its_type_as_long_as_nobody_uses_it(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.ChangeImageType(oid, "datablock"))
+    assert image(rig, oid).type is ImageType.DATABLOCK
+    for kind, said in (("KERNEL", "different datastores"), ("TAPE", "TYPE must be one of OS")):
+        with pytest.raises(ActionError, match=said):
+            rig.call(c.ChangeImageType(oid, kind))
+    rig.call(c.PersistImage(oid, True))
+    with pytest.raises(ActionError, match="oneimage nonpersistent 0 first"):
+        rig.call(c.ChangeImageType(oid, "CDROM"))
+    vm = vm_with(rig, oid)
+    with pytest.raises(ActionError, match=f"VMs {vm} use it"):
+        rig.call(c.ChangeImageType(oid, "OS"))
+
+
+CHANGES = (
+    c.DeleteImage(0),
+    c.UpdateImage(0, "A=1"),
+    c.RenameImage(0, "n"),
+    c.EnableImage(0, False),
+    c.PersistImage(0, True),
+    c.ChangeImageType(0, "OS"),
+)
+
+
+@pytest.mark.parametrize("level", [1, 2, 4])
+def test_a_locked_image_is_not_changed(rig: Rig, level: int) -> None:
+    oid = ready_image(rig)
+    rig.call(c.LockImage(oid, level))
+    for change in CHANGES:
+        with pytest.raises(LockedError, match=r"The resource image is locked. \[0\]. Unlock it first"):
+            rig.call(change)
+    rig.call(c.UnlockImage(oid))
+    rig.call(c.RenameImage(oid, "free"))
+    assert (image(rig, oid).lock, image(rig, oid).lock_owner) == (0, -1)
+
+
+@pytest.mark.parametrize(("level", "usable"), [(1, False), (2, True), (3, True), (4, False)])
+def test_a_lock_against_use_keeps_vms_away(rig: Rig, level: int, usable: bool) -> None:
+    oid = ready_image(rig)
+    rig.call(c.LockImage(oid, level))
+    assert (image(rig, oid).lock, image(rig, oid).lock_time) == (level, int(rig.now))
+    if usable:
+        vm_with(rig, oid)
+        clone(rig, oid)
+    else:
+        with pytest.raises(LockedError):
+            vm_with(rig, oid)
+        with pytest.raises(LockedError):
+            clone(rig, oid)
+
+
+def test_a_lock_can_be_a_test_and_has_four_levels(rig: Rig) -> None:
+    oid = ready_image(rig)
+    rig.call(c.LockImage(oid, 3, test=True))
+    with pytest.raises(ActionError, match="already locked"):
+        rig.call(c.LockImage(oid, 1, test=True))
+    for level in (0, 5):
+        with pytest.raises(ActionError, match="Wrong lock level"):
+            rig.call(c.LockImage(oid, level))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("NAME=x\nSOURCE=/ds/1/x\nSIZE=1", "SOURCE cannot be given"),
+        ('NAME=x\nPATH="/tmp/my image"', "holds blanks"),
+        ("NAME=x\nSIZE=1\nTYPE=CDROM\nPERSISTENT=YES", "cannot be persistent"),
+    ],
+)
+def test_what_a_new_image_cannot_have_is_said(rig: Rig, text: str, said: str) -> None:
+    with pytest.raises(HoldfastError, match=said):
+        rig.call(c.AllocateImage(text, IMAGES_DS))

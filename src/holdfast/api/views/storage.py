@@ -34,17 +34,28 @@ def datastore(datastore: Datastore, users: Mapping[int, User]) -> str:
     )
 
 
+def _lock(image: Image) -> str:
+    if not image.lock:
+        return ""
+    return (
+        f"<LOCK><LOCKED>{image.lock}</LOCKED><OWNER>{image.lock_owner}</OWNER><TIME>{image.lock_time}</TIME>"
+        "<REQ_ID>-1</REQ_ID></LOCK>"
+    )
+
+
 def image(image: Image, users: Mapping[int, User]) -> str:
     """The image as ``one.image.info`` and ``one.imagepool.info`` show it."""
     return (
-        f"<IMAGE><ID>{image.oid}</ID>{owner(image, users)}<NAME>{text(image.name)}</NAME>"
+        f"<IMAGE><ID>{image.oid}</ID>{owner(image, users)}<NAME>{text(image.name)}</NAME>{_lock(image)}"
         f"{PERMISSIONS[image.permissions & 0o777]}<TYPE>{image.type:d}</TYPE>"
         f"<DISK_TYPE>{_DISK_TYPES.get(image.type, 0)}</DISK_TYPE><PERSISTENT>{image.persistent:d}</PERSISTENT>"
-        f"<REGTIME>{image.regtime}</REGTIME><MODTIME>{image.regtime}</MODTIME><SOURCE>{cdata(image.source)}</SOURCE>"
+        f"<REGTIME>{image.regtime}</REGTIME><MODTIME>{image.modtime or image.regtime}</MODTIME>"
+        f"<SOURCE>{cdata(image.source)}</SOURCE>"
         f"<PATH>{cdata(image.path)}</PATH><FORMAT>{cdata(image.format)}</FORMAT><FS><![CDATA[]]></FS>"
         f"<SIZE>{image.size_mb}</SIZE><STATE>{image.state:d}</STATE><PREV_STATE>{image.prev_state:d}</PREV_STATE>"
-        f"<RUNNING_VMS>{len(image.vms)}</RUNNING_VMS><CLONING_OPS>0</CLONING_OPS><CLONING_ID>-1</CLONING_ID>"
+        f"<RUNNING_VMS>{len(image.vms)}</RUNNING_VMS><CLONING_OPS>{len(image.clones)}</CLONING_OPS>"
+        f"<CLONING_ID>{image.cloning_id}</CLONING_ID>"
         f"<TARGET_SNAPSHOT>-1</TARGET_SNAPSHOT><DATASTORE_ID>{image.datastore_id}</DATASTORE_ID>"
-        f"<DATASTORE>{text(image.datastore)}</DATASTORE>{ids('VMS', image.vms)}<CLONES></CLONES>"
+        f"<DATASTORE>{text(image.datastore)}</DATASTORE>{ids('VMS', image.vms)}{ids('CLONES', image.clones)}"
         f"<APP_CLONES></APP_CLONES><TEMPLATE>{write_xml(image.template)}</TEMPLATE>{_NO_SNAPSHOTS}</IMAGE>"
     )
