@@ -10,18 +10,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from holdfast.engine import rows
+from holdfast.engine.system_datastores import destination, insist_on_files
 from holdfast.engine.vm_work import facts_of, happen, target_on, with_message
 from holdfast.engine.work import Work
 from holdfast.failover import machine
 from holdfast.failover.placement import Request, place
 from holdfast.lifecycle import VmEvent
-from holdfast.lifecycle.positions import FILES_ON_THE_WAY, PROLOG_MIGRATE_SUSPEND_FAILURE, RUNNING, SUSPENDED, UNKNOWN
+from holdfast.lifecycle.positions import PROLOG_MIGRATE_SUSPEND_FAILURE, RUNNING, SUSPENDED, UNKNOWN
 from holdfast.lifecycle.transitions.moves import RESCHEDULED
-from holdfast.model.enums import DatastoreState, DatastoreType, RowState
+from holdfast.model.enums import RowState
 from holdfast.model.errors import ActionError
 from holdfast.model.failover import Failover, Row
 from holdfast.model.host import Host
-from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import VmState
 
@@ -89,10 +89,10 @@ def _held_back(work: Work, vm: Vm) -> bool:
 def _start(work: Work, vm: Vm, hid: int) -> None:
     host = work.get(Host, hid)
     try:
-        system = system_datastore(work, vm)
+        insist_on_files(work, vm)
+        system, placed = destination(work, vm)
         target = target_on(host, system.oid, system.tm_mad)
-        insist_on_files(vm)
-        happen(work, vm, _way(work, vm), facts_of(work, vm, target=target))
+        happen(work, placed, _way(work, placed), facts_of(work, placed, target=target))
     except ActionError as error:
         refuse(work, vm, error.message)
     else:
@@ -115,32 +115,6 @@ def move_of(vm: Vm, live: bool, cold_mode: int) -> VmEvent:
     if not 0 <= cold_mode < len(_COLD):
         raise ActionError(f"Migration type {cold_mode} is unknown: 0 saves, 1 powers off, 2 powers off hard.", vm.oid)
     return _COLD[cold_mode]
-
-
-def insist_on_files(vm: Vm) -> None:
-    """A move to another datastore that failed half way is finished or undone before the next: raises ActionError."""
-    moved = vm.current is not None and vm.previous is not None and vm.current.ds_id != vm.previous.ds_id
-    if moved and vm.position in FILES_ON_THE_WAY:
-        raise ActionError(
-            f"The files of VM {vm.oid} were on their way to another datastore: finish that with onevm recover --retry, "
-            f"or undo it with --failure {vm.oid}, before it moves on.",
-            vm.oid,
-        )
-
-
-def system_datastore(work: Work, vm: Vm, ds_id: int = -1) -> Datastore:
-    """The system datastore asked for, else the VM's own, else the first that is ready; raises ActionError."""
-    wanted = ds_id if ds_id >= 0 else (vm.current.ds_id if vm.current and vm.state is not VmState.PENDING else -1)
-    if wanted >= 0:
-        chosen = work.get(Datastore, wanted)
-        if chosen.type is not DatastoreType.SYSTEM_DS:
-            raise ActionError(f"Datastore {wanted} ({chosen.name}) is not a system datastore.")
-        return chosen
-    candidates = sorted(work.draft.all(Datastore), key=lambda datastore: datastore.oid)
-    for datastore in candidates:
-        if datastore.type is DatastoreType.SYSTEM_DS and datastore.state is DatastoreState.READY:
-            return datastore
-    raise ActionError("No system datastores found to run VMs")
 
 
 def refuse(work: Work, vm: Vm, reason: str) -> None:

@@ -50,7 +50,11 @@ class TmConf:
                 f'TM_MAD named "{tm_mad}" is not defined: there are {known}. A driver of your own is declared in the '
                 f"controller's configuration, under tm_mad_conf.",
             )
-        given = self._drivers[tm_mad]
+        return self.meaning(tm_mad, type_)
+
+    def meaning(self, tm_mad: str, type_: DatastoreType) -> dict[str, str]:
+        """As :meth:`attributes_of`; of a driver that is not declared (any more) nothing special is known."""
+        given = self._drivers.get(tm_mad, {})
         if type_ is DatastoreType.SYSTEM_DS:
             own = {name: given.get(name, value) for name, value in _ON_SYSTEM_DATASTORES.items()}
             return {name: given.get(name, value) for name, value in _EVERYWHERE.items()} | own

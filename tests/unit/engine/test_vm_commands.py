@@ -272,7 +272,7 @@ def test_a_move_that_cannot_be_is_refused_with_its_reason(rig: Rig) -> None:
     refused = {
         "already running on host": c.MigrateVm(vm, 0),
         "Migration type 7 is unknown": c.MigrateVm(vm, 1, type=7),
-        "keeps the VM's datastore": c.MigrateVm(vm, 1, live=True, ds_id=other),
+        "cannot be performed live": c.MigrateVm(vm, 1, live=True, ds_id=other),
     }
     for words, command in refused.items():
         with pytest.raises(ActionError, match=words):

@@ -218,7 +218,7 @@ class TmDriver:
 
     async def _perform(self, line: Line, number: int, vm: Vm, clockwork: Clockwork) -> None:
         try:
-            await self._drivers.of(line.driver).perform(line, vm, clockwork)
+            await self._drivers.carrying_out(line).perform(line, vm, clockwork)
         except HoldfastError as error:
             kind = TransferOverdue if isinstance(error, TransferOverdue | Overdue) else TransferError
             raise kind(f'line {number} "{line}": {error.message}') from None

@@ -40,6 +40,14 @@ class Registry:
         self._built_in = dict(built_in)
         self._external = external
 
+    def carrying_out(self, line: Line) -> Transfers:
+        """The driver that does a line's work: ``CLONE.ssh shared`` is work for ``ssh``, as both are built in.
+
+        A driver of the site knows its own modes.
+        """
+        mode = line.action.partition(".")[2].lower()
+        return self.of(mode if mode in self._built_in and line.driver in self._built_in else line.driver)
+
     def of(self, name: str) -> Transfers:
         """The driver; raises TransferError when there is none of this name."""
         found = self._built_in.get(name) or self._external(name)

@@ -6,6 +6,7 @@ from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.vm_disks import disk_of, is_cdrom, one_more_disk, one_more_nic
 from holdfast.engine.handlers.vm_operations import start, the_only, vm_ready_for
+from holdfast.engine.transfer_modes import one_more
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
 from holdfast.model.errors import ActionError
@@ -17,7 +18,7 @@ from holdfast.model.vm_states import VmState
 def attach_disk(work: Work, command: c.AttachDisk) -> int:
     """``one.vm.attach``: the disk's image is acquired now, and released if the attachment fails."""
     vm = vm_ready_for(work, command.oid, VmEvent.DISK_ATTACH)
-    disk = Section(one_more_disk(work, vm, the_only(command.text, "DISK")))
+    disk = one_more(work, vm, one_more_disk(work, vm, the_only(command.text, "DISK")))
     _refuse_cdrom_while_running(vm, disk, "attached")
     disk_id = int(disk["DISK_ID"])
     return start(work, vm, VmEvent.DISK_ATTACH, Operation("disk-attach", disk_id, disk_id, disk)).oid

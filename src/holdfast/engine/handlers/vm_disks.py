@@ -31,6 +31,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _PREFIX = "sd"
 _DISK_TYPES = (ImageType.OS, ImageType.CDROM, ImageType.DATABLOCK)
 _MAX_ID = 2**31 - 1
+_INHERITED = ("QCOW2_STANDALONE", "SPARSE")
+"""What drivers of the site read of a disk, and a datastore says for all of its disks."""
 
 
 def disks_of_new_vm(work: Work, vm_id: int, given: Template) -> list[dict[str, str]]:
@@ -100,12 +102,13 @@ def filled_from(image: Image, datastore: Datastore, wanted: Mapping[str, str]) -
         "DATASTORE_ID": str(datastore.oid),
         "TM_MAD": datastore.tm_mad,
         "TYPE": "CDROM" if readonly else "FILE",
-        "DISK_TYPE": "FILE",
+        "DISK_TYPE": datastore.template.get("DISK_TYPE", "FILE"),
         "READONLY": "YES" if readonly else "NO",
         "CLONE": "NO" if readonly or image.persistent else "YES",
         "SAVE": "YES" if image.persistent else "NO",
         "CLONE_TARGET": datastore.template.get("CLONE_TARGET", "SYSTEM"),
         "LN_TARGET": datastore.template.get("LN_TARGET", "NONE"),
+        **{name: datastore.template.get(name) for name in _INHERITED},
         "DISK_SNAPSHOT_TOTAL_SIZE": "0",
         "PERSISTENT": "YES" if image.persistent else "",
         "CLONING": "YES" if arriving else "",

@@ -10,7 +10,8 @@ from holdfast.engine.cloning import look_at_images
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked_rename
 from holdfast.engine.handlers.vm_allocate import allocate
-from holdfast.engine.scheduling import insist_on_files, move_of, system_datastore
+from holdfast.engine.scheduling import move_of
+from holdfast.engine.system_datastores import destination, insist_on_files
 from holdfast.engine.vm_work import facts_of, happen, lost_with_its_host, target_on
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
@@ -39,7 +40,7 @@ def migrate(work: Work, command: c.MigrateVm) -> int:
     event = move_of(vm, command.live, command.type)
     if not is_available(vm, event):
         raise ActionError(f"Migrate action is not available for state {vm.state_name}", vm.oid)
-    insist_on_files(vm)
+    insist_on_files(work, vm)
     ds_id = vm.current.ds_id if vm.current else -1
     same_datastore = command.ds_id in (-1, ds_id)
     if vm.hid == command.hid and same_datastore:
@@ -47,7 +48,9 @@ def migrate(work: Work, command: c.MigrateVm) -> int:
         raise ActionError(f"VM is already running on host [{where}]", vm.oid)
     if event is VmEvent.MIGRATE_LIVE and not same_datastore:
         raise ActionError(
-            f"A live migration keeps the VM's datastore ({ds_id}): migrate to another one without --live.", vm.oid
+            f"A migration to a different system datastore cannot be performed live. Migrate without --live, or keep "
+            f"datastore {ds_id}.",
+            vm.oid,
         )
     if event is not VmEvent.MIGRATE:
         _check_running_move(work, vm, event, command.hid)
@@ -70,9 +73,9 @@ def _send(work: Work, vm: Vm, event: VmEvent, hid: int, ds_id: int, enforce: boo
         raise ActionError(f"Host {host.oid} ({host.name}) is OFFLINE: enable it first, or choose another.", vm.oid)
     if enforce and (host.free_cpu < vm.cpu_percent or host.free_mem < vm.memory_kb):
         raise ActionError(f"Not enough capacity on host {host.oid} ({host.name}) for VM {vm.oid}.", vm.oid)
-    system = system_datastore(work, vm, ds_id)
-    facts = facts_of(work, vm, target=target_on(host, system.oid, system.tm_mad))
-    return happen(work, vm, event, facts).oid
+    system, placed = destination(work, vm, ds_id)
+    facts = facts_of(work, placed, target=target_on(host, system.oid, system.tm_mad))
+    return happen(work, placed, event, facts).oid
 
 
 def action(work: Work, command: c.VmAction) -> int:
