@@ -25,7 +25,8 @@ from holdfast.model.host import Host
 ASK_LIMIT_S = 1.0
 STOCK_LIMIT_S = 5.0
 LIBVIRT_DRIVERS = ("kvm", "qemu")
-SEEN = ("RUNNING", "POWEROFF", "FAILURE")
+ENDED = (DomainReport.POWEROFF, DomainReport.FAILURE)
+ALIVE = (DomainReport.RUNNING, DomainReport.PAUSED)
 
 
 class HostWatch:
@@ -79,11 +80,14 @@ class HostWatch:
         self._link.forget(host_id)
         self._heartbeats.forget(host_id)
 
-    def _domain(self, host_id: int, vm_id: int, what: str) -> None:
+    def _domain(self, host_id: int, vm_id: int, what: DomainReport) -> None:
+        if what in ENDED:
+            self._begin_to(self._confirm_end(host_id, vm_id, what), f"ended VM {vm_id} on host {host_id}")
+            return
         self._senses.domain_reported(host_id, vm_id, what)
-        if what in SEEN:
+        if what is DomainReport.RUNNING:
             self._report(VmSeen(host_id, vm_id, what))
-        elif what == DomainReport.PAUSED:
+        elif what is DomainReport.PAUSED:
             self._begin_to(self._confirm_pause(host_id, vm_id), f"paused VM {vm_id} on host {host_id}")
 
     def _begin_to(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -98,8 +102,23 @@ class HostWatch:
         except (HoldfastError, libvirtError):
             return  # the connection is gone again; the next one takes stock
         for vm_id, what in reports.items():
-            if what in (DomainReport.FAILURE, DomainReport.PAUSED):
+            if what is DomainReport.FAILURE:
+                self._end(host_id, vm_id, what)
+            elif what is DomainReport.PAUSED:
                 self._domain(host_id, vm_id, what)
+
+    async def _confirm_end(self, host_id: int, vm_id: int, what: DomainReport) -> None:
+        """An event may be about the domain that was there before: what lives now has not ended."""
+        try:
+            reports = await self.connections.domains(host_id, ASK_LIMIT_S)
+        except (HoldfastError, libvirtError):
+            return  # the agent's beacons tell that it is gone, and a new connection takes stock
+        if reports.get(vm_id) not in ALIVE:
+            self._end(host_id, vm_id, what)
+
+    def _end(self, host_id: int, vm_id: int, what: DomainReport) -> None:
+        self._senses.domain_reported(host_id, vm_id, what)
+        self._report(VmSeen(host_id, vm_id, what))
 
     async def _confirm_pause(self, host_id: int, vm_id: int) -> None:
         """A domain is paused for a moment by snapshots and saves; one that stays so was suspended by somebody."""

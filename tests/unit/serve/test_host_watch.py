@@ -12,6 +12,7 @@ import libvirt
 
 from holdfast.drivers.im.heartbeats import HeartbeatWatch
 from holdfast.drivers.im.link import BeaconLink
+from holdfast.drivers.vmm.domain_states import DomainReport
 from holdfast.engine.engine import Batch
 from holdfast.engine.events import Event, VmSeen
 from holdfast.engine.ports import Changes, Snapshot
@@ -179,5 +180,26 @@ def test_a_domain_that_stays_paused_is_reported_as_suspended_and_a_short_pause_i
                         await asyncio.sleep(0.01)
             finally:
                 domain.destroy()
+
+    asyncio.run(scenario())
+
+
+def test_an_end_that_is_older_than_the_domain_that_runs_now_is_not_believed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with stand(tmp_path, host()) as built:
+            await connected(built)
+            domain = libvirt.open("test:///default").createXML(DOMAIN, 0)
+            try:
+                built.watch.connections.domain_changed(0, 7, DomainReport.POWEROFF)
+                built.watch.connections.domain_changed(0, 8, DomainReport.FAILURE)
+                async with asyncio.timeout(LIMIT_S):
+                    while VmSeen(0, 8, "FAILURE") not in built.events:
+                        await asyncio.sleep(0.01)
+                assert VmSeen(0, 7, "POWEROFF") not in built.events
+            finally:
+                domain.destroy()
+            async with asyncio.timeout(LIMIT_S):
+                while VmSeen(0, 7, "POWEROFF") not in built.events:
+                    await asyncio.sleep(0.01)
 
     asyncio.run(scenario())
