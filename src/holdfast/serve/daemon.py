@@ -19,7 +19,10 @@ from holdfast.drivers.fence.driver import FenceDriver
 from holdfast.drivers.im.heartbeats import HeartbeatWatch
 from holdfast.drivers.im.link import BeaconLink
 from holdfast.drivers.images import PROTECTED, ImageDriver
+from holdfast.drivers.script_files import ScriptFiles
+from holdfast.drivers.script_runs import ScriptRuns
 from holdfast.drivers.tm.driver import TmDriver
+from holdfast.drivers.tm.scripts import SiteTransfers
 from holdfast.drivers.vmm.dummy import DummyDriver
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.libvirt_driver import LibvirtDriver
@@ -48,6 +51,8 @@ from holdfast.serve.clock import SteadyClock
 from holdfast.serve.config import Config
 from holdfast.serve.controller import Controller
 from holdfast.serve.dispatch import Dispatcher, chooser
+from holdfast.serve.one_location import OneLocation
+from holdfast.serve.remotes import SOURCE, install
 from holdfast.serve.sockets import Inherited, beacon_socket, listening_socket, tell_supervisor
 from holdfast.serve.watch import DummyMonitor, HostWatch
 from holdfast.store.sqlite import SqliteStore
@@ -131,18 +136,29 @@ class Daemon:
         config = self._config
         vms_path = config.var / "vms"
         hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
-        tm = TmDriver(config.datastores_path, vms_path, clock=self._clock)
+        remotes, runs = config.var.absolute() / "remotes", self._script_runs(endpoint)
+        site_transfers = SiteTransfers(ScriptFiles(remotes, "tm"), runs, self._render)
+        tm = TmDriver(config.datastores_path, vms_path, clock=self._clock, external=site_transfers)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}
         by_kind: dict[EffectKind, Driver] = {
             **dict.fromkeys(_TM_KINDS, tm),
             **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path, self._clock, (*PROTECTED, config.var))),
             **dict.fromkeys(_FENCE_KINDS, FenceDriver(clock=self._clock, contradiction=self._watch.still_beats)),
-            EffectKind.HOOK: HookDriver(config.var / "remotes" / "hooks", environment, self._clock),
+            EffectKind.HOOK: HookDriver(remotes / "hooks", environment, self._clock),
         }
         driver_of = chooser(by_kind, {"dummy": DummyDriver(clock=self._clock)}, libvirt)
         report, paced = self.controller.report, config.starts_per_host
         return Dispatcher(self.engine.state, driver_of, report, paced, self._clock)
+
+    def _script_runs(self, endpoint: str) -> ScriptRuns:
+        """What runs the site's driver scripts, with everything in place that they expect."""
+        var = self._config.var.absolute()
+        for path in install(var / "remotes"):
+            LOG.warning("%s was changed by hand and stays so; that of this version is in %s", path, SOURCE)
+        location = OneLocation(self._config)
+        location.prepare()
+        return ScriptRuns(var, location.environment(endpoint))
 
     def _log_path(self) -> Path:
         path = self._config.var / "log"

@@ -92,7 +92,7 @@ class TmDriver:
         try:
             request = request_of(order.effect, order.vm)
             clockwork = Clockwork(order.effect.deadline - self._clock())
-            if self._is_dummy(request, order.vm):
+            if not self._is_on_shared_storage(request, order.vm):
                 return None
             found = await found_done(self._probe, request, order.vm, clockwork)
         except Exception:  # noqa: BLE001 - a driver never raises; what is wrong is said when the order is carried out
@@ -103,7 +103,8 @@ class TmDriver:
         """One line of a transfer file by itself, for an interactive retry."""
 
         async def work() -> None:
-            await self._perform_all(parse(text), vm, Clockwork(limit_s))
+            with self._account(vm) as account:
+                await self._perform_all(parse(text), vm, Clockwork(limit_s, account))
 
         return await _answered(work())
 
@@ -198,7 +199,7 @@ class TmDriver:
 
     async def _insist_on_new_snapshot(self, request: Request, vm: Vm, clockwork: Clockwork) -> None:
         """A layer that lies where this snapshot's would is somebody else's: it must not be taken for done."""
-        if request.snapshot != "SNAP_CREATE" or self._is_dummy(request, vm):
+        if request.snapshot != "SNAP_CREATE" or not self._is_on_shared_storage(request, vm):
             return
         if format_of(disk_of(vm, request.disk_id)) == "qcow2":
             await self.insist_on_new_layer(vm, request.disk_id, request.snapshot_id, clockwork.left_s)
@@ -233,9 +234,10 @@ class TmDriver:
             disks = [disk_of(vm, request.disk_id)]
             await await_exports(datastore, vm.oid, disks, request.size_mb, clockwork)
 
-    def _is_dummy(self, request: Request, vm: Vm) -> bool:
-        """Nothing of this step lies on storage."""
-        return all(line.driver == "dummy" for line in transfer_lines(request, vm, self._places))
+    def _is_on_shared_storage(self, request: Request, vm: Vm) -> bool:
+        """All of this step's files are where the controller can look: of what other drivers did, they say nothing."""
+        drivers = {line.driver for line in transfer_lines(request, vm, self._places)}
+        return bool(drivers) and drivers.issubset(_SHARED)
 
     async def _layered_disk(self, vm: Vm, disk_id: int, limit_s: float) -> Path:
         section, record = disk_of(vm, disk_id), record_of(vm)
