@@ -168,17 +168,34 @@ class DiskLayers:
         if newest:
             await self._merge(newest, image, clockwork)
 
+    async def flatten(self, disk: Path, clockwork: Clockwork) -> Path:
+        """All layers of a disk that has them in its own directory go into the lowest; the file that is the disk now.
+
+        The VM must not run.  Interrupted, the layers still hold everything.
+        """
+        now = await clockwork.touch(lambda: active_layer(disk), f"looking for the layers of {disk}")
+        if now is None:
+            return disk
+        lowest = Layer(0, now.path.with_name("0"))
+        if now.number > 0:
+            await self._commit(now.path, lowest.path, disk, clockwork)
+            await self.point(disk, lowest, clockwork)
+        return lowest.path
+
     async def _merge(self, newest: Path, image: Path, clockwork: Clockwork) -> None:
         folder = layout.snapshots_of(image)
         if await clockwork.touch(lambda: layout.is_there(folder), f"looking at {folder}"):
-            commit = ("qemu-img", "commit", "-q", "-f", "qcow2", "-d", "-b", str(folder / "0"), str(newest))
-            await clockwork.run_unlocked(*commit, writes=image)
+            await self._commit(newest, folder / "0", image, clockwork)
 
         def drop() -> None:
             layout.sync(image)
             layout.discard(folder, clockwork.insist)
 
         await clockwork.touch(drop, f"removing the layers of {image}")
+
+    async def _commit(self, newest: Path, lowest: Path, of: Path, clockwork: Clockwork) -> None:
+        commit = ("qemu-img", "commit", "-q", "-f", "qcow2", "-d", "-b", str(lowest), str(newest))
+        await clockwork.run_unlocked(*commit, writes=of)
 
     async def _make(self, disk: Path, below: Path, path: Path, size_mb: int, clockwork: Clockwork) -> None:
         """An empty layer on ``below`` under the name ``path``, whole or not at all."""

@@ -49,6 +49,11 @@ def drop_drafts(path: Path) -> None:
             remove(leftover)
 
 
+def is_draft_of(draft: Path, path: Path) -> bool:
+    """By its name."""
+    return draft.name.startswith(f"{path.name}{_DRAFT}")
+
+
 def begin_overlay(disk: Path) -> Path:
     """A draft of the disk's snapshot directory, with the link to itself."""
     begin(disk)
@@ -177,11 +182,27 @@ def needs_copy(origin: Path, target: Path, insist: Insist = _yes) -> bool:
 
 def finish_move(origin: Path, insist: Insist = _yes) -> None:
     """After a complete copy: the origin goes, in one step."""
+    set_aside(origin, insist)
+    drop_set_aside(origin)
+
+
+def set_aside(origin: Path, insist: Insist = _yes) -> None:
+    """What was copied completely loses its name, in one step; it can still be found by :func:`is_set_aside`."""
     gone = _moved(origin)
     remove(gone)
     insist()
     origin.rename(gone)
-    remove(gone)
+    sync(origin.parent)
+
+
+def is_set_aside(origin: Path) -> bool:
+    """Something that had this name was copied completely, and is not removed yet."""
+    return is_there(_moved(origin))
+
+
+def drop_set_aside(origin: Path) -> None:
+    """What was set aside goes."""
+    remove(_moved(origin))
 
 
 def sync(path: Path) -> None:

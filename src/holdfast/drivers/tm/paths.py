@@ -13,6 +13,7 @@ from pathlib import Path
 from holdfast.drivers.tm.lines import TransferError
 
 _VM_PATH = re.compile(r"(\d+)/(\d+)(?:/disk\.\d+)?")
+_VM_FILE = re.compile(r"(\d+)/(\d+)/[A-Za-z0-9_.\-]+(?:/\d+)?")
 _IMAGE_PATH = re.compile(r"(\d+)/[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
@@ -26,6 +27,14 @@ class DatastoreArea:
         """``host:<root>/<ds>/<vm id>`` or a disk in there, without the host."""
         path = self._inside(word)
         match = _VM_PATH.fullmatch(path.relative_to(self.root).as_posix())
+        if not match or int(match.group(2)) != vm_id:
+            raise TransferError(f"{word} is not in the directory of VM {vm_id} on a datastore")
+        return path
+
+    def vm_file(self, word: str, vm_id: int) -> Path:
+        """As :meth:`vm_path`, for any file in there: a checkpoint, a layer of a disk."""
+        path = self._inside(word)
+        match = _VM_FILE.fullmatch(path.relative_to(self.root).as_posix())
         if not match or int(match.group(2)) != vm_id:
             raise TransferError(f"{word} is not in the directory of VM {vm_id} on a datastore")
         return path

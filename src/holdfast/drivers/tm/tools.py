@@ -35,7 +35,7 @@ _CLEAN_LIMIT_S = 2.0
 
 
 class TransferOverdue(TransferError):
-    """The time was up before the storage had done it."""
+    """The time was up, or the connection to a host lost, before it was known to be done."""
 
 
 class Clockwork:
