@@ -12,11 +12,12 @@ from collections import ChainMap
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from holdfast.engine import answers, failover_work, sightings
+from holdfast.engine import answers, failover_work, sightings, space
 from holdfast.engine.commands import Command
 from holdfast.engine.events import (
     Answered,
     Called,
+    DatastoreMeasured,
     EffectExpired,
     Event,
     FailoverDue,
@@ -228,6 +229,8 @@ class Engine:
                 sightings.host_silent(work, event)
             case HostDegraded():
                 sightings.host_degraded(work, event)
+            case DatastoreMeasured():
+                space.measured(work, event)
             case VmSeen():
                 sightings.vm_seen(work, event)
             case Resumed():
@@ -294,11 +297,10 @@ class Engine:
                 del self.restarting[row.vm_id]
 
     def _notice_room(self, changes: Changes) -> None:
-        """All waiting VMs are looked at again when a host can take more than before, or a datastore anything at all."""
+        """All waiting VMs are looked at again when a host or a datastore can take more than before."""
         for stored in changes.puts:
             if isinstance(stored, Datastore):
-                known = self.state.datastores.get(stored.oid)
-                self._room_grew |= known is None or known.state is not stored.state
+                self._room_grew |= space.is_roomier(self.state.datastores.get(stored.oid), stored)
             elif isinstance(stored, Host) and stored.usable:
                 before = self.state.hosts.get(stored.oid)
                 if before is None or not before.usable or _roomier(before, stored):

@@ -75,6 +75,17 @@ class VmSeen(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DatastoreMeasured(Event):
+    """A look at a datastore found these figures, in MiB; or it failed, and ``error`` says why."""
+
+    ds_id: int
+    total_mb: int = 0
+    free_mb: int = 0
+    used_mb: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EffectExpired(Event):
     """An effect's deadline passed without an answer."""
 

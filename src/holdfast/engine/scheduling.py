@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from holdfast.engine import rows
-from holdfast.engine.system_datastores import destination, insist_on_files
+from holdfast.engine.space import promise_space
+from holdfast.engine.system_datastores import destination, insist_on_files, space_needed_mb
 from holdfast.engine.vm_work import facts_of, happen, target_on, with_message
 from holdfast.engine.work import Work
 from holdfast.failover import machine
@@ -93,6 +94,7 @@ def _start(work: Work, vm: Vm, hid: int) -> None:
         system, placed = destination(work, vm)
         target = target_on(host, system.oid, system.tm_mad)
         happen(work, placed, _way(work, placed), facts_of(work, placed, target=target))
+        promise_space(work, system.oid, space_needed_mb(placed, system))
     except ActionError as error:
         refuse(work, vm, error.message)
     else:

@@ -27,4 +27,6 @@ class Settings:
     """How it is migrated otherwise: 0 save, 1 poweroff, 2 poweroff-hard."""
     expiry_grace_s: float = 2.0
     """Drivers keep the deadline themselves; the engine gives up on them a little later."""
+    datastore_capacity_check: bool = True
+    """Whether a datastore that does not say so itself refuses what it has no room for."""
     tm_conf: TmConf = field(default_factory=TmConf)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from holdfast.engine.space import insist_on_space, needed_on_system_mb
 from holdfast.engine.transfer_modes import placed_on, same_driver
 from holdfast.engine.work import Work
 from holdfast.lifecycle.positions import FILES_ON_THE_WAY
@@ -33,7 +34,20 @@ def destination(work: Work, vm: Vm, ds_id: int = -1) -> tuple[Datastore, Vm]:
     chosen = _system(work, ds_id if ds_id >= 0 else own)
     if chosen.oid != own:
         _insist_on_migration(work, vm, chosen)
+    _insist_on_room(work, vm, chosen)
     return chosen, vm
+
+
+def space_needed_mb(vm: Vm, system: Datastore) -> int:
+    """MB that the VM's disks will need on a datastore; 0 when they are there."""
+    has_files = vm.current is not None and (vm.is_parked or vm.state not in (VmState.PENDING, VmState.HOLD))
+    if has_files and vm.current is not None and vm.current.ds_id == system.oid:
+        return 0
+    return needed_on_system_mb(vm)
+
+
+def _insist_on_room(work: Work, vm: Vm, system: Datastore) -> None:
+    insist_on_space(work, system, space_needed_mb(vm, system), f"VM {vm.oid}")
 
 
 def insist_on_files(work: Work, vm: Vm) -> None:
@@ -82,15 +96,20 @@ def out_of_reach(vm: Vm, system: Datastore) -> str:
 def _for_new(work: Work, vm: Vm, ds_id: int) -> tuple[Datastore, Vm]:
     """The one that is asked for, or the first that takes all its images."""
     if ds_id >= 0:
-        chosen = _system(work, ds_id)
-        return chosen, placed_on(work, vm, chosen)
+        return _placed_with_room(work, vm, _system(work, ds_id))
     refusals = []
     for candidate in _ready(work):
         try:
-            return candidate, placed_on(work, vm, candidate)
+            return _placed_with_room(work, vm, candidate)
         except ActionError as error:
             refusals.append(f"datastore {candidate.oid} ({candidate.name}): {error.message}")
     raise ActionError(_none(refusals))
+
+
+def _placed_with_room(work: Work, vm: Vm, system: Datastore) -> tuple[Datastore, Vm]:
+    placed = placed_on(work, vm, system)
+    _insist_on_room(work, placed, system)
+    return system, placed
 
 
 def _for_parked(work: Work, vm: Vm, ds_id: int) -> Datastore:
@@ -101,6 +120,7 @@ def _for_parked(work: Work, vm: Vm, ds_id: int) -> Datastore:
         chosen = _system(work, ds_id)
         if not same_driver(chosen.tm_mad, left.tm_mad):
             raise ActionError("Cannot migrate to a system datastore with a different driver", vm.oid)
+        _insist_on_room(work, vm, chosen)
         return chosen
     fitting = [candidate for candidate in _ready(work) if same_driver(candidate.tm_mad, left.tm_mad)]
     for candidate in fitting:

@@ -25,6 +25,8 @@ class Datastore:
     total_mb: int = 0
     free_mb: int = 0
     used_mb: int = 0
+    promised_mb: int = 0
+    """What transfers that began since the last measurement may write."""
     images: tuple[int, ...] = ()
     template: Template = EMPTY
 

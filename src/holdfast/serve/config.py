@@ -45,6 +45,8 @@ class Config:
     starts_per_host: int = field(default=16)
     live_rescheds: int = 0
     cold_migrate_mode: int = 0
+    datastore_period_s: float = 300.0
+    datastore_capacity_check: int = 1
     tm_mad_conf: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -111,13 +113,20 @@ def _tables(path: Path, key: str, value: Any) -> dict[str, dict[str, str]]:
 
 
 def _checked(config: Config) -> Config:
-    for key in ("beacon_period_s", "suspect_after_s", "dead_after_s", "blind_share", "starts_per_host"):
+    for key in (
+        "beacon_period_s",
+        "suspect_after_s",
+        "dead_after_s",
+        "blind_share",
+        "starts_per_host",
+        "datastore_period_s",
+    ):
         value = getattr(config, key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise ConfigError(f"{key} must be a positive number, it is {value!r}.")
     if not isinstance(config.starts_per_host, int):
         raise ConfigError(f"starts_per_host must be a whole number, it is {config.starts_per_host}.")
-    for key, highest in (("live_rescheds", 1), ("cold_migrate_mode", 2)):
+    for key, highest in (("live_rescheds", 1), ("cold_migrate_mode", 2), ("datastore_capacity_check", 1)):
         if type(getattr(config, key)) is not int or not 0 <= getattr(config, key) <= highest:
             raise ConfigError(f"{key} must be a whole number from 0 to {highest}, it is {getattr(config, key)!r}.")
     if not config.beacon_period_s < config.suspect_after_s < config.dead_after_s:

@@ -47,6 +47,7 @@ from holdfast.serve.bootstrap import (
     master_key,
     prepare_directories,
 )
+from holdfast.serve.capacity import DatastoreMonitor
 from holdfast.serve.clock import SteadyClock
 from holdfast.serve.config import Config
 from holdfast.serve.controller import Controller
@@ -85,6 +86,7 @@ class Daemon:
         self._watch = HostWatch(
             self.engine.state, self.engine.senses, self.controller.report, heartbeats, self._link, self._clock
         )
+        self._capacity = DatastoreMonitor(self.engine.state, self.controller.report, config.datastore_period_s)
         self._dispatcher: Dispatcher | None = None
         self._logged_steps = {oid: len(failover.steps) for oid, failover in self.engine.state.failovers.items()}
 
@@ -102,6 +104,7 @@ class Daemon:
             patience,
             live_rescheds=config.live_rescheds == 1,
             cold_migrate_mode=config.cold_migrate_mode,
+            datastore_capacity_check=config.datastore_capacity_check == 1,
             tm_conf=TmConf(config.tm_mad_conf),
         )
 
@@ -119,6 +122,7 @@ class Daemon:
         assert self._dispatcher is not None, "set before the controller runs"
         self._watch.take(batch)
         self._dispatcher.take(batch)
+        self._capacity.take(batch)
         self._log_failovers(batch)
 
     def _log_failovers(self, batch: Batch) -> None:
@@ -197,7 +201,8 @@ class Daemon:
         self.engine.handle_batch([Resumed()], self._clock())
         self._dispatcher.reconcile(self.engine.open_effects())
         dummies = DummyMonitor(self.engine.state, self.controller.hear, self._config.beacon_period_s)
-        tasks = {asyncio.create_task(self.controller.run()), asyncio.create_task(dummies.run())}
+        works = (self.controller.run(), dummies.run(), self._capacity.run())
+        tasks = {asyncio.create_task(work) for work in works}
         for task in tasks:
             stack.callback(task.cancel)
         return tasks

@@ -7,6 +7,7 @@ from dataclasses import replace
 from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked, checked_rename
+from holdfast.engine.space import check_attributes
 from holdfast.engine.work import Work
 from holdfast.model.enums import DatastoreState, DatastoreType
 from holdfast.model.errors import ActionError, AllocateError
@@ -38,6 +39,7 @@ def _datastore(work: Work, oid: int, name: str, template: Template) -> Datastore
     ds_mad = "-" if type_ is DatastoreType.SYSTEM_DS else template.get("DS_MAD")
     if not ds_mad:
         raise AllocateError("datastore", "No DS_MAD in template: it names the datastore driver, for example fs.")
+    check_attributes(template)
     full = template.replaced(_driver_attributes(work, tm_mad, type_, template)).with_values(TYPE=kind, TM_MAD=tm_mad)
     return Datastore(
         oid, name, type_, tm_mad, ds_mad, f"{work.settings.datastores_path}/{oid}", work.actor.uid, 0, template=full
@@ -75,6 +77,7 @@ def update_datastore(work: Work, command: c.UpdateDatastore) -> int:
     datastore = work.get(Datastore, command.oid)
     given = parse_any(command.text)
     template = datastore.template.merged(given) if command.append else given
+    check_attributes(template)
     fixed = {"TYPE": datastore.type.name, "TM_MAD": datastore.tm_mad}
     template = template.replaced({**_driver_attributes(work, datastore.tm_mad, datastore.type, template), **fixed})
     work.draft.put(replace(datastore, template=template))

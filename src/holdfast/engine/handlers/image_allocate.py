@@ -12,6 +12,7 @@ from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked
 from holdfast.engine.image_work import begin_clone, insist_unlocked, put_in_state
+from holdfast.engine.space import insist_on_space, promise_space
 from holdfast.engine.work import Work
 from holdfast.model.enums import DatastoreType, EffectKind, ImageState, ImageType, LockLevel
 from holdfast.model.errors import AllocateError
@@ -33,7 +34,10 @@ def allocate_image(work: Work, command: c.AllocateImage) -> int:
     template = parse_any(command.text)
     name = checked(work, Image, template.get("NAME"))
     image = _image(work, datastore, name, template)
+    if not command.skip_capacity_check:
+        insist_on_space(work, datastore, max(1, image.size_mb), f'image "{name}"')
     _order_file(work, image)
+    promise_space(work, datastore.oid, image.size_mb)
     return image.oid
 
 
@@ -105,6 +109,7 @@ def clone_image(work: Work, command: c.CloneImage) -> int:
     name = checked(work, Image, command.name)
     datastore = work.get(Datastore, origin.datastore_id if command.ds_id < 0 else command.ds_id)
     _check_place(datastore, origin.type)
+    insist_on_space(work, datastore, origin.size_mb, f'image "{name}"')
     oid = work.draft.next_id(Image)
     copy = replace(
         Image(oid, name, datastore.oid, datastore.name, origin.type, ImageState.LOCKED, work.actor.uid, 0),
@@ -117,6 +122,7 @@ def clone_image(work: Work, command: c.CloneImage) -> int:
         template=origin.template.without("ERROR"),
     )
     _order_file(work, copy)
+    promise_space(work, datastore.oid, origin.size_mb)
     return oid
 
 

@@ -11,7 +11,8 @@ from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked_rename
 from holdfast.engine.handlers.vm_allocate import allocate
 from holdfast.engine.scheduling import move_of
-from holdfast.engine.system_datastores import destination, insist_on_files
+from holdfast.engine.space import promise_space
+from holdfast.engine.system_datastores import destination, insist_on_files, space_needed_mb
 from holdfast.engine.vm_work import facts_of, happen, lost_with_its_host, target_on
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
@@ -75,7 +76,9 @@ def _send(work: Work, vm: Vm, event: VmEvent, hid: int, ds_id: int, enforce: boo
         raise ActionError(f"Not enough capacity on host {host.oid} ({host.name}) for VM {vm.oid}.", vm.oid)
     system, placed = destination(work, vm, ds_id)
     facts = facts_of(work, placed, target=target_on(host, system.oid, system.tm_mad))
-    return happen(work, placed, event, facts).oid
+    after = happen(work, placed, event, facts)
+    promise_space(work, system.oid, space_needed_mb(placed, system))
+    return after.oid
 
 
 def action(work: Work, command: c.VmAction) -> int:

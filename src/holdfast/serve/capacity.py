@@ -1,0 +1,138 @@
+"""Looks how full the datastores are: each once in a period, and soon after something was written to or removed from it.
+
+A look is one call in an expendable thread with a limit.  A datastore that hangs has at most one such thread; it is not
+looked at again before that has returned, and its own record says so.  Nothing else waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from holdfast.drivers import expendable
+from holdfast.drivers.capacity import Figures, measure
+from holdfast.engine.engine import Batch
+from holdfast.engine.events import DatastoreMeasured, Event
+from holdfast.engine.state import State
+from holdfast.model.effect import Effect
+from holdfast.model.enums import DatastoreType
+from holdfast.model.storage import Datastore
+
+LIMIT_S = 10.0
+SOON_S = 2.0
+"""What was written is looked at so much later, and what is written meanwhile with it."""
+_ON_OUR_MOUNT = ("shared", "qcow2")
+_FILES = "fs"
+
+
+class DatastoreMonitor:
+    """Reports each datastore's figures; ``period_s`` between two looks at one."""
+
+    def __init__(
+        self,
+        state: State,
+        report: Callable[[Event], None],
+        period_s: float,
+        limit_s: float = LIMIT_S,
+        soon_s: float = SOON_S,
+        look: Callable[[Path, bool], Figures] = measure,
+    ) -> None:
+        self._state = state
+        self._report = report
+        self._period_s = period_s
+        self._limit_s = limit_s
+        self._soon_s = soon_s
+        self._look = look
+        self._due: dict[int, float] = {}
+        self._looks: dict[int, asyncio.Future[Figures]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+
+    def take(self, batch: Batch) -> None:
+        """A datastore is new or has changed its limit, or a transfer has ended: it is looked at soon."""
+        for stored in batch.changes.puts:
+            if isinstance(stored, Datastore) and stored.oid not in self._due:
+                self._plan(stored.oid, 0.0)
+            elif isinstance(stored, Effect) and not stored.state.is_open:
+                for ds_id in self._written_by(stored):
+                    self._plan(ds_id, self._soon_s)
+        for kind, oid in batch.changes.deletes:
+            if kind is Datastore:
+                self._due.pop(oid, None)
+
+    def _written_by(self, effect: Effect) -> tuple[int, ...]:
+        if effect.kind.value.startswith("image."):
+            return (int(effect.args.get("DATASTORE_ID", "-1")),)
+        if not effect.kind.value.startswith("tm."):
+            return ()
+        vm = self._state.vms.get(effect.subject)
+        return tuple({record.ds_id for record in vm.history[-2:]}) if vm else ()
+
+    def _plan(self, ds_id: int, delay_s: float) -> None:
+        at = time.monotonic() + delay_s
+        if ds_id in self._state.datastores and at < self._due.get(ds_id, at + 1):
+            self._due[ds_id] = at
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        for ds_id in self._state.datastores:
+            self._plan(ds_id, 0.0)
+        try:
+            while True:
+                self._begin_what_is_due()
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout_at(self._next_at()):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def _next_at(self) -> float | None:
+        """On the event loop's clock; None when there is no datastore."""
+        now = time.monotonic()
+        first = min(self._due.values(), default=None)
+        return None if first is None else asyncio.get_running_loop().time() + max(0.0, first - now)
+
+    def _begin_what_is_due(self) -> None:
+        now = time.monotonic()
+        for ds_id, at in list(self._due.items()):
+            if at <= now:
+                self._due[ds_id] = now + self._period_s
+                task = asyncio.create_task(self._measure(ds_id), name=f"capacity of datastore {ds_id}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _measure(self, ds_id: int) -> None:
+        datastore = self._state.datastores.get(ds_id)
+        if datastore is None or not is_on_our_mount(datastore):
+            return
+        if ds_id not in self._looks or self._looks[ds_id].done():
+            path, alone = Path(datastore.base_path), bool(datastore.template.get("LIMIT_MB"))
+            self._looks[ds_id] = expendable.start(lambda: self._look(path, alone), f"measuring {path}")
+        look = self._looks[ds_id]
+        await asyncio.wait({look}, timeout=self._limit_s)
+        self._report(_event(ds_id, datastore.base_path, look, self._limit_s))
+
+
+def _event(ds_id: int, path: str, look: asyncio.Future[Figures], limit_s: float) -> DatastoreMeasured:
+    if not look.done():
+        return DatastoreMeasured(ds_id, error=f"{path} did not answer within {limit_s:g} s: is its storage reachable?")
+    error = look.exception()
+    if error is not None:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return DatastoreMeasured(ds_id, error=f"{path} cannot be measured: {said}")
+    found = look.result()
+    return DatastoreMeasured(ds_id, found.total_mb, found.free_mb, found.used_mb)
+
+
+def is_on_our_mount(datastore: Datastore) -> bool:
+    """Whether its files are on a file system that the controller sees: not those on the hosts, or in other systems."""
+    if datastore.type is DatastoreType.SYSTEM_DS:
+        return datastore.tm_mad in _ON_OUR_MOUNT and datastore.shared
+    return datastore.ds_mad == _FILES
