@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.model.secret_text import without_secrets
+from holdfast.model.free_text import OMISSION, printable, without_secrets
 
 LINE_LIMIT = 2000
 """Characters of a line that are kept."""
@@ -130,16 +130,6 @@ def script_output(stderr: bytes, vm_id: int = -1) -> ScriptOutput:
     return output
 
 
-def printable(text: str) -> str:
-    """One line of text that can be shown and stored anywhere: characters that cannot be printed are escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
-
-
 class _Lines:
     """Cuts bytes into lines of text; of a line past the limit, the beginning is kept."""
 
@@ -187,4 +177,4 @@ class _Excerpt:
 
     @property
     def text(self) -> str:
-        return f"{self._head} (...) {self._tail}" if self._cut else self._head + self._tail
+        return f"{self._head}{OMISSION}{self._tail}" if self._cut else self._head + self._tail

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from holdfast.engine import cloning, failover_work
 from holdfast.engine.image_work import drop_from_datastore, end_clone
-from holdfast.engine.vm_work import STARTS, facts_of, happen_if_possible, lost_with_its_host, with_message
+from holdfast.engine.messages import failure_of
+from holdfast.engine.vm_work import STARTS, facts_of, happen_if_possible, lost_with_its_host, with_error
 from holdfast.engine.work import Work
 from holdfast.lifecycle.events import ANSWERS
 from holdfast.model.effect import Answer, Effect
@@ -40,23 +41,23 @@ def expired(work: Work, effect_id: int) -> None:
     """A driver stayed silent: that is a failure, and nothing is certain."""
     effect = work.find(Effect, effect_id)
     if effect is not None:
-        limit_s = effect.deadline - effect.planned_at
-        answered(
-            work, effect_id, Answer(False, f"{effect.kind.value}: no answer within {limit_s:.0f} s", certain=False)
-        )
+        said = f"no answer within {effect.deadline - effect.planned_at:.0f} s"
+        step = "" if effect.kind.value.startswith(("tm.", "vmm.")) else f"{effect.kind.value}: "
+        answered(work, effect_id, Answer(False, f"{step}{said}", certain=False))
 
 
 def _vm(work: Work, effect: Effect, answer: Answer) -> None:
     vm = work.find(Vm, effect.subject)
     if vm is None:
         return
+    said = "" if answer.ok else failure_of(replace(effect, message=answer.message))
     if vm.effect_id != effect.oid:
         if not answer.ok and effect.kind in (EffectKind.VMM_REBOOT, EffectKind.VMM_RESET):
-            with_message(work, vm, "ERROR", answer.message)
+            with_error(work, vm, said)
         return
     vm = replace(vm, effect_id=-1)
     work.draft.put(vm)
-    vm = with_message(work, vm, "ERROR", "" if answer.ok else answer.message)
+    vm = with_error(work, vm, said)
     succeeded, failed = ANSWERS[effect.kind]
     facts = facts_of(
         work,
@@ -70,7 +71,7 @@ def _vm(work: Work, effect: Effect, answer: Answer) -> None:
         after = happen_if_possible(work, vm, succeeded if answer.ok else failed, facts)
     except ActionError as refusal:
         # the next step is not possible now: the step has failed, whatever its driver says
-        vm = with_message(work, vm, "ERROR", refusal.message)
+        vm = with_error(work, vm, refusal.message)
         after = happen_if_possible(work, vm, failed, replace(facts, certain=False))
     lost_with_its_host(work, after)
 

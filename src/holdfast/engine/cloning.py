@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from holdfast.engine.handlers.vm_disks import filled_from
 from holdfast.engine.image_work import arrived, is_arriving, is_there, put_in_state
-from holdfast.engine.vm_work import facts_of, happen, with_message
+from holdfast.engine.vm_work import facts_of, happen, with_error
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
 from holdfast.model.enums import ImageState
@@ -51,7 +51,7 @@ def look_at_images(work: Work, vm: Vm) -> Vm:
     if missing:
         return vm
     filled = replace(vm, template=Template((key, _filled(work, value)) for key, value in vm.template))
-    ready = with_message(work, filled, "ERROR", "")
+    ready = with_error(work, filled, "")
     return happen(work, ready, VmEvent.IMAGES_READY, facts_of(work, ready))
 
 
@@ -65,10 +65,9 @@ def _filled(work: Work, value: str | Section) -> str | Mapping[str, str]:
 
 def _cannot_be(work: Work, vm: Vm, image: Image) -> Vm:
     why = image.template.get("ERROR")
-    said = with_message(
+    said = with_error(
         work,
         vm,
-        "ERROR",
         f"Image {image.oid} ({image.name}) is in state {image.state.name}{f': {why}' if why else ''}. "
         f"Mend the cause and enable the image (oneimage enable {image.oid}): the VM goes on when its images are "
         f"there. Or terminate the VM.",

@@ -41,6 +41,7 @@ from holdfast.engine.handlers import (
     vm_snapshots,
     vms,
 )
+from holdfast.engine.notices import Notice
 from holdfast.engine.ports import Changes, HookMatcher, Store
 from holdfast.engine.scheduling import schedule, waits
 from holdfast.engine.senses import LiveSenses
@@ -75,11 +76,15 @@ _COMMANDS: Handlers = {
 
 @dataclass(slots=True)
 class Batch:
-    """Events staged together: their transaction, their answers (an id, or the error), and the effects to hand out."""
+    """Events staged together: their transaction, their answers (an id, or the error), and the effects to hand out.
+
+    ``notices`` tell what happened to VMs, step by step.
+    """
 
     events: Sequence[Event]
     answers: list[int | HoldfastError] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     changes: Changes = field(default_factory=lambda: Changes(0))
 
     @property
@@ -157,6 +162,7 @@ class Engine:
             draft.merge(layer)
             taken_over.update(restarting.maps[0])
             batch.effects.extend(work.effects)
+            batch.notices.extend(work.notices)
         batch.effects = [effect for effect in batch.effects if _is_open(draft, effect)]
         batch.changes = draft.changes(self.state.epoch)
         return batch

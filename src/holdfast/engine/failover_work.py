@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from holdfast.engine import rows
 from holdfast.engine.scheduling import schedule, waits
-from holdfast.engine.vm_work import facts_of, happen_if_possible, with_message
+from holdfast.engine.vm_work import facts_of, happen_if_possible, with_error
 from holdfast.engine.work import Work
 from holdfast.failover import machine, proofs
 from holdfast.failover.selection import AT_REST, row_for
@@ -273,7 +273,7 @@ def _release(work: Work, failover: Failover, vm: Vm) -> None:
         try:
             after = happen_if_possible(work, vm, VmEvent.HOST_DEAD, facts)
         except ActionError as refusal:  # one VM in an odd state must not hold up the others
-            after = with_message(work, vm, "ERROR", refusal.message)
+            after = with_error(work, vm, refusal.message)
     if failover.host_id in after.may_run_on:
         left = tuple(hid for hid in after.may_run_on if hid != failover.host_id)
         after = replace(after, may_run_on=left, proof_id=_proof_of_a_stray(work, failover, after))

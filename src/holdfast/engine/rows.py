@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from holdfast.engine.messages import undated
 from holdfast.engine.work import Work
 from holdfast.failover import machine
 from holdfast.lifecycle import positions as p
@@ -114,7 +115,7 @@ def _active(work: Work, row: Row, vm: Vm) -> Row:
     if vm.position in PARKING:
         return replace(row, state=RowState.SKIPPED, reason="goes to the front-end, as its user wanted")
     if vm.position in p.FAILURES or (vm.position == p.UNKNOWN and row.state is RowState.STARTING):
-        reason = vm.user_template.get("ERROR") or f"{vm.lcm_state.name} on host {vm.hid}"
+        reason = undated(vm.user_template.get("ERROR")) or f"{vm.lcm_state.name} on host {vm.hid}"
         tried = tuple(dict.fromkeys((*row.tried, vm.hid)))
         return replace(row, state=RowState.FAILED, attempts=row.attempts + 1, tried=tried, reason=reason)
     return row

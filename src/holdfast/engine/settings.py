@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 
 from holdfast.engine.tm_conf import TmConf
 from holdfast.failover.detection import Patience
@@ -25,6 +26,8 @@ class Settings:
     """Whether a rescheduled VM that runs is migrated live."""
     cold_migrate_mode: int = 0
     """How it is migrated otherwise: 0 save, 1 poweroff, 2 poweroff-hard."""
+    time_zone: tzinfo | None = UTC
+    """In which ERROR attributes are dated; None is that of this machine."""
     expiry_grace_s: float = 2.0
     """Drivers keep the deadline themselves; the engine gives up on them a little later."""
     datastore_capacity_check: bool = True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from holdfast.engine import failover_work, rows
 from holdfast.engine.events import HostAlive, HostDegraded, HostSilent, VmSeen
-from holdfast.engine.vm_work import facts_of, happen, happen_if_possible, target_on, with_message
+from holdfast.engine.vm_work import facts_of, happen, happen_if_possible, target_on, with_error
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
 from holdfast.lifecycle.positions import SHUTDOWNS, STOPPING, SUSPENDED
@@ -64,7 +64,7 @@ def _is_stale(work: Work, host: Host, event: HostSilent) -> bool:
 
 def error_text(work: Work, host: Host, said: str) -> str:
     """TEMPLATE/ERROR in OpenNebula's form."""
-    when = datetime.fromtimestamp(work.now, UTC).strftime("%a %b %d %H:%M:%S %Y")
+    when = datetime.fromtimestamp(work.now, work.settings.time_zone).strftime("%a %b %d %H:%M:%S %Y")
     return f"{when} : Error monitoring Host {host.name} ({host.oid}): {said}"
 
 
@@ -200,7 +200,7 @@ def _seen_elsewhere(work: Work, vm: Vm, event: VmSeen) -> None:
         said = (
             f"a domain of this VM was seen on host {event.host_id}, where it should not be: it is started nowhere else"
         )
-        vm = with_message(work, vm, "ERROR", said)
+        vm = with_error(work, vm, said)
         work.draft.put(replace(vm, may_run_on=(*vm.may_run_on, event.host_id)))
     elif event.what == "ABSENT" and event.host_id in vm.may_run_on and (vm.effect_id < 0 or vm.position in STOPPING):
         vm = replace(vm, may_run_on=tuple(hid for hid in vm.may_run_on if hid != event.host_id))

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from holdfast.engine import rows
 from holdfast.engine.image_work import release_detached, release_images
+from holdfast.engine.messages import dated
+from holdfast.engine.notices import Moved
 from holdfast.engine.work import Work
 from holdfast.lifecycle import Decision, Facts, Target, VmEvent, decide
 from holdfast.lifecycle.decide import EffectRequest, is_available
@@ -54,6 +56,8 @@ def lost_with_its_host(work: Work, vm: Vm) -> Vm:
 
 def _carry_out(work: Work, vm: Vm, decision: Decision, facts: Facts) -> Vm:
     after = decision.vm
+    if vm.position != after.position:
+        work.notices.append(Moved(vm.oid, vm.position, after.position))
     if decision.cancels:
         work.close(vm.effect_id, EffectState.SUPERSEDED, "superseded by a newer event")
     for hid in decision.gives:
@@ -108,8 +112,13 @@ def target_on(host: Host, ds_id: int, tm_mad: str) -> Target:
     return Target(host.oid, host.name, host.cluster_id, ds_id, host.vm_mad, tm_mad)
 
 
+def with_error(work: Work, vm: Vm, said: str) -> Vm:
+    """The VM with a dated ERROR in its user template, or without when nothing is said."""
+    return with_message(work, vm, "ERROR", dated(said, work.now, work.settings.time_zone) if said else "")
+
+
 def with_message(work: Work, vm: Vm, name: str, message: str) -> Vm:
-    """The VM with a message in its user template (ERROR, SCHED_MESSAGE), or without when it is empty."""
+    """The VM with a message in its user template (SCHED_MESSAGE), or without when it is empty."""
     template = vm.user_template
     changed = template.replaced({name: message}) if message else template.without(name)
     if changed == template:

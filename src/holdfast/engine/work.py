@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence, Set
 from dataclasses import replace
 from typing import Protocol
 
+from holdfast.engine.notices import Ended, Notice, Ordered
 from holdfast.engine.settings import Settings
 from holdfast.engine.state import Draft, T
 from holdfast.lifecycle.whereabouts import strays
@@ -88,6 +89,7 @@ class Work:
         self.settings = settings
         self.actor = actor
         self.effects: list[Effect] = []
+        self.notices: list[Notice] = []
 
     @property
     def second(self) -> int:
@@ -136,13 +138,16 @@ class Work:
         )
         self.draft.put(effect)
         self.effects.append(effect)
+        self.notices.append(Ordered(effect))
         return effect
 
     def close(self, effect_id: int, state: EffectState, message: str = "") -> None:
         """Ends an effect; what its driver says from now on changes nothing."""
         effect = self.draft.find(Effect, effect_id) if effect_id >= 0 else None
         if effect is not None and effect.state.is_open:
-            self.draft.put(replace(effect, state=state, ended_at=self.now, message=message))
+            ended = replace(effect, state=state, ended_at=self.now, message=message)
+            self.draft.put(ended)
+            self.notices.append(Ended(ended))
             self.effects = [planned for planned in self.effects if planned.oid != effect_id]
 
     def give_capacity(self, hid: int, vm: Vm) -> None:

@@ -55,6 +55,8 @@ from holdfast.serve.dispatch import Dispatcher, chooser
 from holdfast.serve.one_location import OneLocation
 from holdfast.serve.remotes import SOURCE, install
 from holdfast.serve.sockets import Inherited, beacon_socket, listening_socket, tell_supervisor
+from holdfast.serve.vm_log import VmLog
+from holdfast.serve.vm_story import lines_of
 from holdfast.serve.watch import DummyMonitor, HostWatch
 from holdfast.store.sqlite import SqliteStore
 
@@ -83,6 +85,7 @@ class Daemon:
         )
         self._link = BeaconLink(self._key_of, self.controller.hear, on_rival=self.controller.rival)
         heartbeats = HeartbeatWatch(config.heartbeats_path, self._key_of, HEARTBEAT_WINDOW_S)
+        self._vm_log = VmLog(self._log_path(), self._clock)
         self._watch = HostWatch(
             self.engine.state, self.engine.senses, self.controller.report, heartbeats, self._link, self._clock
         )
@@ -102,6 +105,7 @@ class Daemon:
             str(config.datastores_path),
             installation_id(self._master),
             patience,
+            time_zone=None,
             live_rescheds=config.live_rescheds == 1,
             cold_migrate_mode=config.cold_migrate_mode,
             datastore_capacity_check=config.datastore_capacity_check == 1,
@@ -124,6 +128,7 @@ class Daemon:
         self._dispatcher.take(batch)
         self._capacity.take(batch)
         self._log_failovers(batch)
+        self._log_vms(batch)
 
     def _log_failovers(self, batch: Batch) -> None:
         """Every step of every failover is a line of the log."""
@@ -132,6 +137,10 @@ class Daemon:
                 for step in stored.steps[self._logged_steps.get(stored.oid, 0) :]:
                     LOG.info("failover %d of host %s: %s: %s", stored.oid, stored.hostname, step.state.name, step.text)
                 self._logged_steps[stored.oid] = len(stored.steps)
+
+    def _log_vms(self, batch: Batch) -> None:
+        for line in lines_of(batch.notices, self.engine.state.vms, self._config.var / "vms"):
+            self._vm_log.write(line)
 
     def _suspected(self, host_ids: Sequence[int]) -> None:
         self._watch.investigate(host_ids)
@@ -142,7 +151,8 @@ class Daemon:
         hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
         remotes, runs = config.var.absolute() / "remotes", self._script_runs(endpoint)
         site_transfers = SiteTransfers(ScriptFiles(remotes, "tm"), runs, self._render)
-        tm = TmDriver(config.datastores_path, vms_path, clock=self._clock, external=site_transfers)
+        log = self._vm_log.teller("TrM")
+        tm = TmDriver(config.datastores_path, vms_path, clock=self._clock, external=site_transfers, log=log)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}
         by_kind: dict[EffectKind, Driver] = {
@@ -175,6 +185,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with AsyncExitStack() as stack:
+            stack.callback(self._vm_log.close)
             stack.callback(self._store.close)
             stack.callback(self.controller.close)
             listening = self._sockets.api or [listening_socket(address) for address in self._config.listen]

@@ -27,7 +27,9 @@ def test_a_failure_is_kept_with_the_vm_until_the_next_success(rig: Rig) -> None:
     vm = deployed(rig)
     rig.answer(EffectKind.TM_PROLOG, ok=False, message="no space left on device")
     assert rig.vm(vm).lcm_state is LcmState.PROLOG_FAILURE
-    assert rig.vm(vm).user_template.get("ERROR") == "no space left on device"
+    assert rig.vm(vm).user_template.get("ERROR") == (
+        "Mon Jan 12 13:46:40 1970: Error executing image transfer script: no space left on device"
+    )
     rig.call(c.RecoverVm(vm, 2))
     rig.settle()
     assert "ERROR" not in rig.vm(vm).user_template
@@ -87,7 +89,7 @@ def test_silence_is_a_failure_that_names_the_step_and_the_limit(rig: Rig) -> Non
     assert rig.vm(vm).lcm_state is LcmState.BOOT
     rig.tick(0.2)
     assert rig.vm(vm).lcm_state is LcmState.BOOT_FAILURE
-    assert rig.vm(vm).user_template.get("ERROR") == "vmm.deploy: no answer within 90 s"
+    assert rig.vm(vm).user_template.get("ERROR").endswith(" 1970: DEPLOY: no answer within 90 s")
     assert rig.vm(vm).may_run_on == (0,), "it may still come up"
 
 
@@ -150,7 +152,7 @@ def test_a_removal_is_tried_again_until_the_domain_is_gone_before_the_files_go(r
     for _ in range(3):
         rig.reply(rig.order(EffectKind.VMM_CLEANUP), Answer(False, "timed out", certain=False))
         assert rig.vm(vm).lcm_state is LcmState.CLEANUP_DELETE
-        assert rig.vm(vm).user_template.get("ERROR") == "timed out"
+        assert rig.vm(vm).user_template.get("ERROR").endswith(" 1970: CLEANUP: timed out")
     rig.answer(EffectKind.VMM_CLEANUP)
     rig.answer(EffectKind.TM_DELETE)
     assert rig.vm(vm).state is VmState.DONE

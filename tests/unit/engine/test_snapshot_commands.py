@@ -169,7 +169,8 @@ def test_a_snapshot_that_failed_is_not_listed_and_its_id_is_lost(rig: Rig) -> No
     vm = off(rig)
     rig.call(c.CreateDiskSnapshot(vm, 0))
     rig.answer(EffectKind.TM_SNAPSHOT_CREATE, ok=False, message="disk full")
-    assert (rig.vm(vm).snapshots_of(0).snapshots, rig.vm(vm).user_template.get("ERROR")) == ((), "disk full")
+    assert rig.vm(vm).snapshots_of(0).snapshots == ()
+    assert rig.vm(vm).user_template.get("ERROR").endswith(": disk full")
     assert rig.call(c.CreateDiskSnapshot(vm, 0)) == 1
 
 

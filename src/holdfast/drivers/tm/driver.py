@@ -132,9 +132,10 @@ class TmDriver:
         """As :meth:`run_step`, for a step that needs more to be said: a snapshot, a size."""
 
         async def work() -> None:
-            clockwork = Clockwork(limit_s)
-            await self._perform_all(transfer_lines(request, vm, self._places), vm, clockwork)
-            await self._await_exports(request, vm, datastores or {}, clockwork)
+            with self._account(vm) as account:
+                clockwork = Clockwork(limit_s, account)
+                await self._perform_all(transfer_lines(request, vm, self._places), vm, clockwork)
+                await self._await_exports(request, vm, datastores or {}, clockwork)
 
         return await _answered(work())
 
@@ -207,22 +208,16 @@ class TmDriver:
     async def _perform_all(self, lines: Sequence[Line], vm: Vm, clockwork: Clockwork, to_the_end: bool = False) -> None:
         failures: list[TransferError] = []
         for number, line in enumerate(lines, 1):
-            clockwork.account.begin(str(line), number, len(lines))
             try:
-                await self._perform(line, number, vm, clockwork)
-            except TransferError as error:
-                if not to_the_end or isinstance(error, TransferOverdue):
-                    raise
-                failures.append(error)
+                with clockwork.account.line(str(line), number, len(lines)):
+                    await self._drivers.carrying_out(line).perform(line, vm, clockwork)
+            except HoldfastError as error:
+                failure = _failure(line, number, error)
+                if not to_the_end or isinstance(failure, TransferOverdue):
+                    raise failure from None
+                failures.append(failure)
         if failures:
             raise failures[0]
-
-    async def _perform(self, line: Line, number: int, vm: Vm, clockwork: Clockwork) -> None:
-        try:
-            await self._drivers.carrying_out(line).perform(line, vm, clockwork)
-        except HoldfastError as error:
-            kind = TransferOverdue if isinstance(error, TransferOverdue | Overdue) else TransferError
-            raise kind(f'line {number} "{line}": {error.message}') from None
 
     async def _await_exports(
         self, request: Request, vm: Vm, datastores: Mapping[int, Datastore], clockwork: Clockwork
@@ -250,6 +245,11 @@ class TmDriver:
         path = self._area.vm_path(f"{self._places.directory(record, vm)}/disk.{disk_id}", vm.oid)
         await Clockwork(limit_s).touch(partial(self._area.confine, path.parent), f"looking at {path}")
         return path
+
+
+def _failure(line: Line, number: int, error: HoldfastError) -> TransferError:
+    kind = TransferOverdue if isinstance(error, TransferOverdue | Overdue) else TransferError
+    return kind(f'line {number} "{line}": {error.message}')
 
 
 async def _answered(work: Awaitable[None]) -> Answer:

@@ -1,4 +1,4 @@
-"""Secrets in free text."""
+"""Text from outside: without secrets, printable, bounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from holdfast.model.secret_text import without_secrets
+from holdfast.model.free_text import printable, shortened, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,13 @@ def test_no_text_takes_long(word: str) -> None:
     for _ in range(10):
         without_secrets("secret://" + word * 1000)
     assert time.process_time() - begun < 2
+
+
+def test_text_becomes_one_printable_line() -> None:
+    assert printable("plain ä") == "plain ä"
+    assert printable("a\nb\tc\x1b[0m\ufffe") == "a b c\\x1b[0m\\ufffe"
+
+
+def test_of_long_text_the_beginning_and_the_end_are_kept() -> None:
+    assert shortened("abc", 3) == "abc"
+    assert shortened("abcdefgh", 4) == "ab (...) gh"

@@ -1,7 +1,7 @@
-"""Hides secrets in free text: what a program printed, what an error message repeats.
+"""Makes text from outside fit to be shown and stored: what a program printed, what an error message repeats.
 
-The names are those that templates hide (``PASSWORD = x``, ``--fence-password x``, ``"token": "x"``); the user
-information of URLs goes, too.  Text that names no value (``the password was refused``) stays as it is.
+Secrets are known by their names, those that templates hide (``PASSWORD = x``, ``--password x``, ``"token": "x"``); the
+user information of URLs goes, too.  Text that names no value (``the password was refused``) stays as it is.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 MASK = "********"
+OMISSION = " (...) "
 
 _NAME = r"""[\w.-]*(?:PASS|PASSWORD|PASSWD|PASSPHRASE|SECRET|SECRET_?KEY|TOKEN|COMMUNITY|API_?KEY|PRIVATE_KEY|_KG)"""
 _VALUE = r"""(?:"[^"]*"?|'[^']*'?|[^\s,;&"'<>]+)"""
@@ -26,3 +27,18 @@ def without_secrets(text: str) -> str:
     for pattern in (_URL, _AUTHORIZATION, _ASSIGNED, _OPTION):
         text = pattern.sub(rf"\g<1>{MASK}", text)
     return text
+
+
+def printable(text: str) -> str:
+    """One line of text that can be shown and stored anywhere: characters that cannot be printed are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most about ``limit`` characters of the text: its beginning and its end."""
+    return text if len(text) <= limit else f"{text[: limit // 2]}{OMISSION}{text[-(limit // 2) :]}"

@@ -1,0 +1,56 @@
+"""Tells the engine's notices as lines of the VMs' logs, in OpenNebula's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from holdfast.engine.messages import failure_of
+from holdfast.engine.notices import Ended, Moved, Notice, Ordered
+from holdfast.lifecycle.positions import CLEANUP_DELETE
+from holdfast.model.effect import Effect
+from holdfast.model.enums import EffectKind, EffectState
+from holdfast.model.vm import Vm
+from holdfast.serve.vm_log import VmLine
+
+
+def lines_of(notices: Iterable[Notice], vms: Mapping[int, Vm], vms_path: Path) -> Iterator[VmLine]:
+    """The lines, in the order of the notices; ``vms`` as committed."""
+    for notice in notices:
+        match notice:
+            case Moved():
+                yield from _moved(notice)
+            case Ordered(effect=effect):
+                yield from _ordered(effect, vms, vms_path)
+            case Ended(effect=effect):
+                yield from _ended(effect)
+
+
+def _moved(moved: Moved) -> Iterator[VmLine]:
+    (state, lcm_state), (old_state, old_lcm_state) = moved.after, moved.before
+    if state is not old_state or moved.after == CLEANUP_DELETE:  # OpenNebula enters ACTIVE once more for a removal
+        yield VmLine(moved.vm_id, "VM", "I", f"New state is {state.name}")
+    if lcm_state is not old_lcm_state:
+        yield VmLine(moved.vm_id, "VM", "I", f"New LCM state is {lcm_state.name}")
+
+
+def _ordered(effect: Effect, vms: Mapping[int, Vm], vms_path: Path) -> Iterator[VmLine]:
+    vm = vms.get(effect.subject)
+    if effect.kind is EffectKind.VMM_DEPLOY and vm is not None and vm.current is not None:
+        path = vms_path / str(vm.oid) / f"deployment.{vm.current.seq}"
+        yield VmLine(vm.oid, "VMM", "I", f"Generating deployment file: {path}")
+
+
+def _ended(effect: Effect) -> Iterator[VmLine]:
+    group, _, action = effect.kind.value.partition(".")
+    module = {"tm": "TrM", "vmm": "VMM"}.get(group)
+    if module is None:
+        return
+    if effect.state is EffectState.FAILED:
+        yield VmLine(effect.subject, module, "E", failure_of(effect))
+    elif effect.state is EffectState.SUPERSEDED:
+        yield VmLine(effect.subject, module, "I", f"Driver command for {effect.subject} cancelled")
+    elif module == "VMM":
+        yield VmLine(effect.subject, module, "I", f"Successfully execute virtualization driver operation: {action}.")
+    if effect.state is EffectState.DONE and effect.message:
+        yield VmLine(effect.subject, module, "I", effect.message)
