@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from holdfast.engine import rows
 from holdfast.engine.scheduling import schedule, waits
-from holdfast.engine.vm_work import facts_of, happen_if_possible, with_error
+from holdfast.engine.vm_work import facts_of, files_are_lost, happen_if_possible, with_error
 from holdfast.engine.work import Work
 from holdfast.failover import machine, proofs
 from holdfast.failover.selection import AT_REST, row_for
@@ -215,6 +215,8 @@ def prove(work: Work, failover: Failover, event: Event, proof: Proof, reported: 
     work.draft.put(machine.noted(failover, f"proof accepted: restarting {len(gone)} VMs", work.now))
     for vm_id in gone:
         _take_over(work, failover, work.get(Vm, vm_id))
+    for row in made:
+        _tell_why_not(work, row)
     strays = [] if event is Event.HOST_REBOOTED else work.strays_of(failover.host_id)
     for vm in strays:
         _release(work, failover, vm)
@@ -247,7 +249,7 @@ def _unless_started_since(work: Work, failover: Failover, row: Row, reported: Se
 def _rows(work: Work, failover: Failover, host: Host) -> tuple[Row, ...]:
     """One row for each VM of the host, as it is now."""
     members = [vm for vm_id in sorted(host.vms) if (vm := work.find(Vm, vm_id)) is not None]
-    return tuple(row_for(failover, vm, _system(work, vm)) for vm in members)
+    return tuple(row_for(failover, vm, _system(work, vm), host.error_since > 0) for vm in members)
 
 
 def _system(work: Work, vm: Vm) -> Datastore | None:
@@ -263,6 +265,13 @@ def _take_over(work: Work, failover: Failover, vm: Vm) -> None:
         rows.settle(work, machine.with_row(earlier[0], row))
     work.restarting[vm.oid] = failover.oid
     _release(work, failover, vm)
+
+
+def _tell_why_not(work: Work, row: Row) -> None:
+    """A VM that cannot be restarted because its files died with the host says so itself."""
+    vm = work.get(Vm, row.vm_id)
+    if row.state is RowState.SKIPPED and files_are_lost(work, vm):
+        with_error(work, vm, row.reason)
 
 
 def _release(work: Work, failover: Failover, vm: Vm) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from holdfast.engine import rows
 from holdfast.engine.space import promise_space
 from holdfast.engine.system_datastores import destination, insist_on_files, space_needed_mb
-from holdfast.engine.vm_work import facts_of, happen, target_on, with_message
+from holdfast.engine.vm_work import facts_of, happen, has_local_files, target_on, with_message
 from holdfast.engine.work import Work
 from holdfast.failover import machine
 from holdfast.failover.placement import Request, place
@@ -39,7 +39,7 @@ def waits(vm: Vm) -> bool:
 def schedule(work: Work, vm_ids: Iterable[int]) -> None:
     """Places as many of these VMs as there is room for."""
     waiting = [vm for vm_id in vm_ids if (vm := work.find(Vm, vm_id)) is not None and waits(vm)]
-    ready = [vm for vm in waiting if not _held_back(work, vm)]
+    ready = [vm for vm in waiting if not _held_back(work, vm) and not _goes_home(work, vm)]
     if not ready:
         return
     placement = place((_request(work, vm) for vm in ready), work.draft.room())
@@ -65,6 +65,14 @@ def _may_start_at_home(work: Work, vm: Vm) -> bool:
     found, home = rows.failover_of(work, vm.oid), work.find(Host, vm.hid)
     dead = found is not None and vm.position == UNKNOWN and not vm.may_run_on and vm.hid not in found[1].tried
     return dead and home is not None and home.usable
+
+
+def _goes_home(work: Work, vm: Vm) -> bool:
+    """A VM that died with its host, whose files only this host has, and which can start there again: so it does."""
+    home = has_local_files(work, vm) and _may_start_at_home(work, vm)
+    if home:
+        _start_at_home(work, vm)
+    return home
 
 
 def _start_at_home(work: Work, vm: Vm) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from holdfast.engine.space import insist_on_space, needed_on_system_mb
 from holdfast.engine.transfer_modes import placed_on, same_driver
 from holdfast.engine.work import Work
+from holdfast.failover.selection import out_of_reach
 from holdfast.lifecycle.positions import FILES_ON_THE_WAY
 from holdfast.model.enums import DatastoreState, DatastoreType, HistoryAction
 from holdfast.model.errors import ActionError
@@ -80,17 +81,7 @@ def _insist_on_host(work: Work, vm: Vm, system: Datastore | None) -> None:
         return
     host = work.find(Host, vm.hid)
     if host is None or host.error_since:
-        raise ActionError(out_of_reach(vm, system), vm.oid)
-
-
-def out_of_reach(vm: Vm, system: Datastore) -> str:
-    """Why a VM whose files died with its host runs nowhere else, and the ways out."""
-    where = vm.current.hostname if vm.current else "?"
-    return (
-        f"its disks are on {where} alone: datastore {system.oid} ({system.name}, TM_MAD {system.tm_mad}) is not "
-        f"shared, so it cannot start elsewhere. When {where} is back: onevm resume {vm.oid}; or anew from its images, "
-        f"without what it has written: onevm recover --recreate {vm.oid}"
-    )
+        raise ActionError(f"VM {vm.oid}: {out_of_reach(vm, system)}", vm.oid)
 
 
 def _for_new(work: Work, vm: Vm, ds_id: int) -> tuple[Datastore, Vm]:

@@ -14,6 +14,7 @@ from holdfast.lifecycle.decide import EffectRequest, is_available
 from holdfast.model.enums import EffectKind, EffectState, HistoryAction
 from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
+from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
 
@@ -22,9 +23,24 @@ STARTS = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
 
 def facts_of(work: Work, vm: Vm, **more: object) -> Facts:
     """The circumstances of an event for this VM, now."""
-    host = work.find(Host, vm.hid) if vm.hid >= 0 else None
-    lost = host is None or host.error_since > 0
-    return replace(Facts(work.second, work.actor, host_lost=vm.hid >= 0 and lost), **more)  # type: ignore[arg-type]
+    here = Facts(work.second, work.actor, host_lost=_is_lost(work, vm.hid), local_files=has_local_files(work, vm))
+    return replace(here, **more)  # type: ignore[arg-type]
+
+
+def _is_lost(work: Work, hid: int) -> bool:
+    host = work.find(Host, hid) if hid >= 0 else None
+    return hid >= 0 and (host is None or host.error_since > 0)
+
+
+def has_local_files(work: Work, vm: Vm) -> bool:
+    """Whether nobody but the VM's own host has its files."""
+    system = work.find(Datastore, vm.current.ds_id) if vm.current and not vm.is_parked else None
+    return system is not None and not system.shared
+
+
+def files_are_lost(work: Work, vm: Vm) -> bool:
+    """Whether its host is lost, and the VM's files with it."""
+    return has_local_files(work, vm) and _is_lost(work, vm.hid)
 
 
 def happen(work: Work, vm: Vm, event: VmEvent, facts: Facts) -> Vm:
@@ -82,11 +98,19 @@ def _order(work: Work, before: Vm, vm: Vm, request: EffectRequest) -> Vm:
         request.kind,
         vm.oid,
         request.hid,
-        {**request.args, "AGAIN": "YES" if _goes_to(request) in before.may_run_on else "NO"},
+        {**request.args, "AGAIN": "YES" if _goes_to(request) in before.may_run_on else "NO", **_out_of_reach(work, vm)},
         vm.proof_id if vm.proof_id >= 0 or record is None else record.proof_id,
         request.limit_s if request.kind not in work.settings.deadlines_s else None,
     )
     return replace(vm, effect_id=effect.oid) if request.awaited else vm
+
+
+def _out_of_reach(work: Work, vm: Vm) -> dict[str, str]:
+    """LOST: the hosts that have files of the VM and are lost, so that no driver asks them for anything."""
+    if not has_local_files(work, vm):
+        return {}
+    lost = [record.hostname for record in (vm.current, vm.previous) if record and _is_lost(work, record.hid)]
+    return {"LOST": " ".join(dict.fromkeys(lost))} if lost else {}
 
 
 def _goes_to(request: EffectRequest) -> int:

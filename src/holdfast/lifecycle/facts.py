@@ -30,6 +30,8 @@ class Facts:
     target: Target | None = None
     host_lost: bool = False
     """The VM's current host is in ERROR."""
+    local_files: bool = False
+    """The VM's system datastore is not shared: only the host that the VM is on has its files."""
     certain: bool = True
     """The driver (or the operator) is certain of what it says."""
     proof_id: int = -1

@@ -143,9 +143,18 @@ def _destination_died(vm: Vm, facts: Facts) -> str | None:
     return _no_third(vm, facts)
 
 
-def _datastore_changes(vm: Vm, facts: Facts) -> str | None:
-    stays = vm.current is None or vm.previous is None or vm.current.ds_id == vm.previous.ds_id
-    return "The VM's files are where its record says." if stays else None
+def _files_stayed(vm: Vm, facts: Facts) -> str | None:
+    if vm.current is None or vm.previous is None:
+        return "The VM never was anywhere else."
+    carried = facts.local_files and vm.current.hid != vm.previous.hid
+    moves = vm.current.ds_id != vm.previous.ds_id or carried
+    return None if moves else "The VM's files are where its record says."
+
+
+def _source_died_with_files(vm: Vm, facts: Facts) -> str | None:
+    if not facts.local_files:
+        return "All hosts see the VM's files."
+    return _source_died_in_doubt(vm, facts)
 
 
 def _restore_in_doubt(vm: Vm, facts: Facts) -> str | None:
@@ -205,7 +214,8 @@ CHECKS: dict[Guard, Callable[[Vm, Facts], str | None]] = {
     Guard.ONLY_HERE: _only_here,
     Guard.LEFT_NOWHERE: _left_nowhere,
     Guard.SOURCE_DIED_IN_DOUBT: _source_died_in_doubt,
-    Guard.DATASTORE_CHANGES: _datastore_changes,
+    Guard.FILES_STAYED: _files_stayed,
+    Guard.SOURCE_DIED_WITH_FILES: _source_died_with_files,
     Guard.RESTORE_IN_DOUBT: _restore_in_doubt,
     Guard.TAKEN_FOR_OFF: _taken_for_off,
     Guard.BOTH_DIED: _both_died,

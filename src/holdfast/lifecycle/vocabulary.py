@@ -47,8 +47,10 @@ class Guard(Enum):
     """The VM's files are on the front-end."""
     SOURCE_DIED_IN_DOUBT = auto()
     """The same, but a third host may run the VM."""
-    DATASTORE_CHANGES = auto()
-    """The VM was going to another system datastore: its files are still on the one it came from."""
+    FILES_STAYED = auto()
+    """The VM was going to another system datastore, or to a host with files of its own: they are where it came from."""
+    SOURCE_DIED_WITH_FILES = auto()
+    """The host proven dead is the one the VM was leaving, and the VM's files were there alone."""
     RESTORE_IN_DOUBT = auto()
     """The VM may be on its host because it was being restored there; perhaps it is held and does not run yet."""
     TAKEN_FOR_OFF = auto()

@@ -1,12 +1,14 @@
 """Which VMs take part in a failover, as the options of the hook say."""
 
+from dataclasses import replace
+
 import pytest
 
 from holdfast.failover.selection import row_for
 from holdfast.model.enums import DatastoreType, FailoverMode, RowState
 from holdfast.model.storage import Datastore
 from holdfast.model.template import EMPTY, Template
-from holdfast.model.vm import Vm
+from holdfast.model.vm import History, Vm
 from holdfast.model.vm_states import LcmState, VmState
 from tests.unit.failover.subjects import a_failover
 
@@ -55,3 +57,30 @@ def test_a_vm_whose_disks_stay_on_the_dead_host_is_skipped_with_the_command_that
     assert "datastore 100 (local)" in row.reason
     assert "onevm recover --recreate 8" in row.reason
     assert row_for(a_failover(mode=R), vm, LOCAL).state is RowState.WAITING
+
+
+@pytest.mark.parametrize(
+    "lcm_state",
+    [
+        *(LcmState.PROLOG, LcmState.PROLOG_FAILURE, LcmState.PROLOG_RESUME, LcmState.PROLOG_UNDEPLOY_FAILURE),
+        *(LcmState.PROLOG_MIGRATE, LcmState.PROLOG_MIGRATE_UNKNOWN_FAILURE, LcmState.SHUTDOWN, LcmState.EPILOG),
+    ],
+)
+def test_a_vm_whose_files_are_not_yet_on_the_dead_host_or_not_wanted_any_more_takes_part(lcm_state: LcmState) -> None:
+    assert row_for(a_failover(), a_vm(VmState.ACTIVE, lcm_state), LOCAL).state is RowState.WAITING
+
+
+@pytest.mark.parametrize("lcm_state", [LcmState.MIGRATE, LcmState.SAVE_MIGRATE])
+@pytest.mark.parametrize(("source", "state"), [(3, RowState.SKIPPED), (4, RowState.WAITING)])
+def test_a_vm_between_two_hosts_is_lost_with_the_one_that_it_was_leaving(
+    lcm_state: LcmState, source: int, state: RowState
+) -> None:
+    stays = tuple(History(n, hid, f"host{hid}", 0, 100, "kvm", "ssh") for n, hid in enumerate((source, 7 - source)))
+    row = row_for(a_failover(), replace(a_vm(VmState.ACTIVE, lcm_state), history=stays), LOCAL)
+    assert row.state is state
+    assert ("its disks are on host3 alone" in row.reason) is (state is RowState.SKIPPED)
+
+
+def test_a_vm_whose_host_is_back_takes_part_again() -> None:
+    vm = a_vm(VmState.ACTIVE, LcmState.UNKNOWN)
+    assert row_for(a_failover(), vm, LOCAL, lost=False).state is RowState.WAITING

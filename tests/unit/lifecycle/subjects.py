@@ -208,6 +208,7 @@ SITUATIONS: Mapping[str, Situation] = {
         Situation("three", (OLD, HERE, THERE)),
         Situation("three-source-dies", (OLD, HERE, THERE), facts=replace(FACTS, dead_hid=OLD)),
         Situation("new-datastore", new_datastore=True),
+        Situation("source-dies-with-files", facts=replace(FACTS, dead_hid=OLD, local_files=True)),
     )
 }
 """What makes the guards choose between the rows of one pair."""

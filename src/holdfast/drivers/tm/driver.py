@@ -37,6 +37,7 @@ from holdfast.drivers.tm.lines import (
 )
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.probes import Probe, found_done
+from holdfast.drivers.tm.reach import within_reach
 from holdfast.drivers.tm.registry import DummyTransfers, External, Registry
 from holdfast.drivers.tm.requests import request_of
 from holdfast.drivers.tm.shared import SharedTransfers
@@ -195,6 +196,7 @@ class TmDriver:
             await self._insist_on_new_snapshot(request, vm, clockwork)
         path = await write_vm_file(self._vms_path, vm.oid, request.file_name, text, clockwork.left_s)
         lines = parse(await read_vm_file(path, clockwork.left_s))
+        lines = within_reach(lines, set(order.effect.args.get("LOST", "").split()), clockwork.account)
         await self._perform_all(lines, vm, clockwork, to_the_end=request.step in _REMOVALS)
         await self._await_exports(request, vm, order.datastores, clockwork)
 

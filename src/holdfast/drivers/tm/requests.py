@@ -41,7 +41,8 @@ def request_of(effect: Effect, vm: Vm) -> Request:
     request = Request(step, record.seq, args.get("LOCAL", "").upper() == "YES")
     if step is Step.DELETE:
         before = record_before(vm, record)
-        elsewhere = before is not None and before.ds_id != record.ds_id
+        both = before is not None and args.get("OTHER_HID") == str(before.hid) and before.hid != record.hid
+        elsewhere = both or (before is not None and before.ds_id != record.ds_id)
         return replace(request, step=Step.DELETE_BOTH) if elsewhere else request
     if step in (Step.PROLOG_ATTACH, Step.EPILOG_DETACH):
         return replace(request, disk_id=_number(args, "ITEM"))
