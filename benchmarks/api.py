@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, Measurement
 from holdfast.api.app import make_app
+from holdfast.api.ports import Transfers
 from holdfast.api.server import serve
 from holdfast.engine.commands import Command
 from holdfast.engine.ports import Snapshot
@@ -188,6 +189,7 @@ class _Reader:
     """A controller that only holds state."""
 
     beacon_period_s = 1.0
+    transfers: Transfers
 
     def __init__(self, running: bool) -> None:
         oneadmin = User(0, "oneadmin", hashlib.sha256(SESSION.partition(":")[2].encode()).hexdigest())

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from holdfast.engine.commands import Command
 from holdfast.engine.state import State
 from holdfast.model.user import Actor
+from holdfast.model.vm import Vm
+
+
+class Transfers(Protocol):
+    """The transfer files of VMs, and what their lines say while they run (not stored, unlike what comes of them)."""
+
+    async def lines_of(self, vm: Vm, file: str) -> tuple[str, ...]:
+        """The lines of the VM's transfer file as it is now; raises ActionError."""
+
+    def told_by(self, vm_id: int, record: int) -> Sequence[str] | None:
+        """What the line with this record says or has said, None when that is not known any more."""
 
 
 class Controller(Protocol):
@@ -19,6 +31,10 @@ class Controller(Protocol):
     @property
     def beacon_period_s(self) -> float:
         """How often a host's agent is heard."""
+
+    @property
+    def transfers(self) -> Transfers:
+        """The transfer files."""
 
     def heard_at(self, host_id: int) -> float:
         """When the host's agent was last heard, 0 when not since the start; no beacon is stored."""

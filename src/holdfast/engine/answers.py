@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.engine import cloning, failover_work
+from holdfast.engine import cloning, failover_work, repair_work
 from holdfast.engine.image_work import drop_from_datastore, end_clone
 from holdfast.engine.messages import failure_of
 from holdfast.engine.vm_work import STARTS, facts_of, happen_if_possible, lost_with_its_host, with_error
@@ -33,6 +33,8 @@ def answered(work: Work, effect_id: int, answer: Answer) -> None:
         _image(work, effect, answer)
     elif effect.kind is EffectKind.HOOK:
         _hook(work, effect, answer)
+    elif effect.kind is EffectKind.TM_LINE:
+        repair_work.answered(work, effect, answer)
     else:
         _vm(work, effect, answer)
 

@@ -36,6 +36,7 @@ from holdfast.engine.handlers import (
     hosts,
     image_allocate,
     images,
+    repairs,
     vm_devices,
     vm_resize,
     vm_snapshots,
@@ -56,6 +57,7 @@ from holdfast.model.errors import AuthorizationError, HoldfastError, StoreError
 from holdfast.model.failover import Failover
 from holdfast.model.hook import Hook
 from holdfast.model.host import Host
+from holdfast.model.repair import Repair
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.user import HOLDFAST
 from holdfast.model.vm import Vm
@@ -71,6 +73,7 @@ _COMMANDS: Handlers = {
     **vm_resize.HANDLERS,
     **hooks.HANDLERS,
     **failovers.HANDLERS,
+    **repairs.HANDLERS,
 }
 
 
@@ -108,6 +111,8 @@ class Engine:
         self.waiting: set[int] = set()
         self.strays: set[int] = set()
         """VMs that may still run on a host which does not list them any more."""
+        self.presence: dict[int, float] = {}
+        """When whoever repairs a VM's transfer was last heard, by VM; none is blamed for the controller's absence."""
         self._room_grew = True
         self._arrived: set[int] = set()
         """Waiting VMs that are new, or have changed since they were looked at."""
@@ -122,6 +127,7 @@ class Engine:
             self.timers.watch_effect(effect)
         for failover in self.state.failovers.values():
             self._index(failover)
+        self.presence.update((repair.oid, now) for repair in self.state.repairs.values() if repair.is_held)
 
     def handle(self, event: Event, now: float) -> Batch:
         """Stages, commits and publishes one event; raises its error, or StoreError."""
@@ -188,6 +194,8 @@ class Engine:
         for kind, oid in batch.changes.deletes:
             if kind is Host:
                 self.senses.detector.forget(oid)
+            elif kind is Repair:
+                self.presence.pop(oid, None)
         self.timers.tidy(self.state.effects)
 
     def due(self, now: float) -> list[Event]:
@@ -217,6 +225,7 @@ class Engine:
         work = Work(layer, now, self.state.epoch, self.settings, actor, restarting, self.senses)
         work.strays = self.strays
         work.executions = self.state.executions
+        work.presence = self.presence
         return work
 
     def _dispatch(self, work: Work, event: Event) -> int:

@@ -14,11 +14,12 @@ from holdfast.model.effect import Answer, Effect
 from holdfast.model.failover import Failover, Proof
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.host import Host
+from holdfast.model.repair import Repair
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.user import User
 from holdfast.model.vm import Vm
 
-Stored = Vm | Host | Datastore | Image | Hook | User | Failover | Proof | Effect
+Stored = Vm | Host | Datastore | Image | Hook | User | Failover | Proof | Effect | Repair
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,4 +32,6 @@ class Settings:
     """Drivers keep the deadline themselves; the engine gives up on them a little later."""
     datastore_capacity_check: bool = True
     """Whether a datastore that does not say so itself refuses what it has no room for."""
+    repair_lapse_s: float = 15.0
+    """Whoever repairs a transfer and is silent for so long has vanished: others may go on."""
     tm_conf: TmConf = field(default_factory=TmConf)

@@ -18,12 +18,13 @@ from holdfast.model.effect import Effect
 from holdfast.model.failover import Failover, Proof
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.host import Host
+from holdfast.model.repair import Repair
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.user import User
 from holdfast.model.vm import Vm
 
-T = TypeVar("T", Vm, Host, Datastore, Image, Hook, User, Failover, Proof, Effect)
-POOLS: tuple[type[Any], ...] = (Vm, Host, Datastore, Image, Hook, User, Failover, Proof, Effect)
+T = TypeVar("T", Vm, Host, Datastore, Image, Hook, User, Failover, Proof, Effect, Repair)
+POOLS: tuple[type[Any], ...] = (Vm, Host, Datastore, Image, Hook, User, Failover, Proof, Effect, Repair)
 LOG_RETENTION = 20
 
 
@@ -83,6 +84,11 @@ class State:
     def proofs(self) -> dict[int, Proof]:
         """All proofs of death."""
         return self.pools[Proof]
+
+    @property
+    def repairs(self) -> dict[int, Repair]:
+        """The repairs of failed transfers, by VM."""
+        return self.pools[Repair]
 
     @property
     def effects(self) -> dict[int, Effect]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.engine import rows
+from holdfast.engine import repair_work, rows
 from holdfast.engine.image_work import release_detached, release_images
 from holdfast.engine.messages import dated
 from holdfast.engine.notices import Moved
@@ -51,6 +51,7 @@ def happen(work: Work, vm: Vm, event: VmEvent, facts: Facts) -> Vm:
         release_images(work, after, failed=_is_failed(vm) or bool(vm.may_run_on))
     elif vm.operation != after.operation:
         release_detached(work, vm, after, facts.certain)
+    after = repair_work.follow(work, vm, after)
     rows.follow(work, vm, after)
     return after
 

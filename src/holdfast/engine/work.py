@@ -16,6 +16,7 @@ from holdfast.model.errors import NoSuchObject
 from holdfast.model.failover import Evidence, Failover, Proof
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.host import Host
+from holdfast.model.repair import Repair
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.user import HOLDFAST, Actor, User
 from holdfast.model.vm import Vm
@@ -30,6 +31,7 @@ SPOKEN: dict[type, str] = {
     Failover: "failover",
     Proof: "proof",
     Effect: "effect",
+    Repair: "repair",
 }
 """What OpenNebula's messages call each kind of object."""
 
@@ -90,6 +92,8 @@ class Work:
         self.actor = actor
         self.effects: list[Effect] = []
         self.notices: list[Notice] = []
+        self.presence: dict[int, float] = {}
+        """When whoever repairs a VM's transfer was last heard, by VM; volatile."""
 
     @property
     def second(self) -> int:

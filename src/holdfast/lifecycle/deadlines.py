@@ -23,6 +23,7 @@ DEADLINE_S: dict[EffectKind, float] = {
     EffectKind.TM_RESIZE: 600.0,
     EffectKind.TM_SAVEAS: 3600.0,
     EffectKind.TM_RESTORE: 3600.0,
+    EffectKind.TM_LINE: 3600.0,
     EffectKind.VMM_SAVE: 600.0,
     EffectKind.VMM_RESTORE: 600.0,
     EffectKind.VMM_MIGRATE: 900.0,

@@ -208,6 +208,8 @@ class EffectKind(Enum):
     FENCE_OFF = "fence.off"
     FENCE_STATUS = "fence.status"
     HOOK = "hook.execute"
+    TM_LINE = "tm.line"
+    """One line of a transfer file by itself, in an interactive repair."""
 
 
 class EffectState(Enum):

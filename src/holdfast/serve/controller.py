@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from holdfast.api.ports import Transfers
 from holdfast.engine.commands import Command
 from holdfast.engine.engine import Batch, Engine
 from holdfast.engine.events import Called, Event, HostDegraded
@@ -37,6 +38,9 @@ class Controller:
     ``on_publish`` is told of every committed batch, ``on_suspects`` of hosts to investigate; ``catch_up`` makes beacons
     heard that have arrived already, before anybody is judged silent.
     """
+
+    transfers: Transfers
+    """The transfer files of VMs; set before the API is served."""
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from holdfast.drivers.script_files import ScriptFiles
 from holdfast.drivers.script_runs import ScriptRuns
 from holdfast.drivers.tm.driver import TmDriver
 from holdfast.drivers.tm.scripts import SiteTransfers
+from holdfast.drivers.tm.single_lines import LineDriver
 from holdfast.drivers.vmm.dummy import DummyDriver
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.libvirt_driver import LibvirtDriver
@@ -153,10 +154,12 @@ class Daemon:
         site_transfers = SiteTransfers(ScriptFiles(remotes, "tm"), runs, self._render)
         log = self._vm_log.teller("TrM")
         tm = TmDriver(config.datastores_path, vms_path, clock=self._clock, external=site_transfers, log=log)
+        lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}
         by_kind: dict[EffectKind, Driver] = {
             **dict.fromkeys(_TM_KINDS, tm),
+            EffectKind.TM_LINE: lines,
             **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path, self._clock, (*PROTECTED, config.var))),
             **dict.fromkeys(_FENCE_KINDS, FenceDriver(clock=self._clock, contradiction=self._watch.still_beats)),
             EffectKind.HOOK: HookDriver(remotes / "hooks", environment, self._clock),

@@ -15,6 +15,7 @@ from holdfast.model.enums import EffectState
 from holdfast.model.failover import Failover, Proof
 from holdfast.model.hook import Hook
 from holdfast.model.host import Host
+from holdfast.model.repair import Repair
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.user import User
 from holdfast.model.vm import Vm
@@ -34,7 +35,7 @@ def _id(name: str) -> Column[int]:
 
 POOLS: dict[type[Any], Table] = {
     kind: Table(f"{kind.__name__.lower()}_pool", METADATA, _id("oid"), Column("body", Text, nullable=False))
-    for kind in (Vm, Host, Datastore, Image, Hook, User, Failover, Proof)
+    for kind in (Vm, Host, Datastore, Image, Hook, User, Failover, Proof, Repair)
 }
 
 EFFECT = Table(

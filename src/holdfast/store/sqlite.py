@@ -27,7 +27,7 @@ from holdfast.store.epoch import refuse_deposed
 from holdfast.store.exclusive import ExclusiveUse
 from holdfast.store.faults import explain, may_have_reached_the_disk
 from holdfast.store.reading import Unfit, read, read_number
-from holdfast.store.schema import SCHEMA_VERSION
+from holdfast.store.schema import METADATA, SCHEMA_VERSION
 from holdfast.store.writing import overwrite_refused, steps_of, write
 
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
@@ -49,6 +49,7 @@ class SqliteStore:
             held.callback(self._connection.close)
             _configure(self._connection)
             _refuse_other_schema(self._connection)
+            _add_new_tables(self._connection)
             self._held = held.pop_all()
 
     def load(self) -> Snapshot:
@@ -114,6 +115,12 @@ def _configure(connection: Connection) -> None:
     driver.execute("PRAGMA synchronous = FULL")
     driver.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
     driver.execute("PRAGMA temp_store = MEMORY")
+
+
+def _add_new_tables(connection: Connection) -> None:
+    """An older version's file lacks the tables of kinds that came later."""
+    with connection.begin():
+        METADATA.create_all(connection)
 
 
 def _refuse_other_schema(connection: Connection) -> None:

@@ -54,7 +54,10 @@ DOCUMENTS: list[tuple[str, tuple[object, ...], str]] = [
     ("one.hostpool.monitoring", (), "monitoring_data"),
 ]
 
-WITHOUT_SCHEMA = {"one.failover.info", "one.failoverpool.info", "one.hooklog.info", "one.template.info"}
+WITHOUT_SCHEMA = {"one.failover.info", "one.failoverpool.info", "one.hooklog.info", "one.template.info"} | {
+    "one.vm.repairinfo",
+    "one.vm.repairoutput",
+}
 """Documents of our own, one whose root has no schema, and one that is never there."""
 
 STRAYS = {

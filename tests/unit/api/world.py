@@ -23,6 +23,7 @@ from holdfast.model.enums import (
     ProofKind,
     RowState,
 )
+from holdfast.model.errors import ActionError
 from holdfast.model.failover import Evidence, Failover, Proof, Row, Step
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.host import Host
@@ -47,6 +48,24 @@ ANN = User(2, "ann", digest("pa:ss"), gid=1, gname="users")
 CIPHER = User(1, "serveradmin", digest("secret"), auth_driver="server_cipher")
 
 
+class FakeTransfers:
+    """Transfer files and what their lines say, as a test puts them."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[str, ...]] = {}
+        self.told: dict[tuple[int, int], list[str]] = {}
+
+    async def lines_of(self, vm: Vm, file: str) -> tuple[str, ...]:
+        """The lines of this file."""
+        if file not in self.files:
+            raise ActionError(f"Cannot read /vms/{vm.oid}/{file}: No such file or directory")
+        return self.files[file]
+
+    def told_by(self, vm_id: int, record: int) -> list[str] | None:
+        """What a test says."""
+        return self.told.get((vm_id, record))
+
+
 class FakeController:
     """Holds a state, records commands, and answers with ``answer`` (an id, or an exception to raise)."""
 
@@ -57,6 +76,7 @@ class FakeController:
         self.calls: list[tuple[Actor, Command]] = []
         self.answer: int | BaseException = 7
         self.heard: dict[int, float] = {}
+        self.transfers = FakeTransfers()
 
     def heard_at(self, host_id: int) -> float:
         """What a test says, never by default."""

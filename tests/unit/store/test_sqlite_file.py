@@ -15,7 +15,9 @@ from holdfast.engine.ports import Changes
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind, EffectState
 from holdfast.model.errors import StoreError
+from holdfast.model.repair import Repair
 from holdfast.model.user import User
+from holdfast.model.vm_states import LcmState
 from holdfast.store.sqlite import SqliteStore
 from holdfast.store.writing import EFFECT_RETENTION
 
@@ -123,6 +125,15 @@ def test_a_file_that_is_moved_away_under_a_running_controller_is_noticed(path: P
         (path.parent / "elsewhere.db").rename(path)
         store.commit(Changes(1, [User(1, "serveradmin", "00ff")]))
         assert len(store.load().objects) == 2
+
+
+def test_a_file_of_an_older_version_gets_the_tables_of_kinds_that_came_later(path: Path) -> None:
+    with edited(path) as older:
+        older.execute("DROP TABLE repair_pool")
+    repair = Repair(3, LcmState.PROLOG_FAILURE, "transfer.0.prolog", ("CLONE x",))
+    with closing(SqliteStore(path)) as store:
+        store.commit(Changes(1, [repair]))
+        assert repair in store.load().objects
 
 
 def text_file(path: Path) -> None:

@@ -32,6 +32,7 @@ from holdfast.model.errors import StoreError
 from holdfast.model.failover import Evidence, Failover, Proof, Row, Step
 from holdfast.model.hook import Hook, HookExecution
 from holdfast.model.host import Host
+from holdfast.model.repair import Holder, Repair, RepairDeed, RepairRecord, RepairResult
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.template import Template
 from holdfast.model.user import User
@@ -82,6 +83,15 @@ def an_execution(hook_id: int, execution_id: int, code: int = 0) -> HookExecutio
     return HookExecution(hook_id, execution_id, 100 + execution_id, "args", "ft.sh", "b3V0", "", code)
 
 
+def a_repair() -> Repair:
+    record = RepairRecord(
+        1, RepairDeed.RUN, 2.5, "oneadmin", "a@b", "transfer.0.prolog", 1, "CLONE x", RepairResult.FAILURE, 3.5, "no"
+    )
+    holder = Holder(0, "oneadmin", "a@b", "s" * 16, 2.0)
+    lines = ("CLONE x", "CONTEXT y")
+    return Repair(0, LcmState.PROLOG_FAILURE, "transfer.0.prolog", lines, 1, holder, 7, (record,), 2)
+
+
 def one_of_each() -> list[Stored]:
     failover = Failover(
         8,
@@ -105,6 +115,7 @@ def one_of_each() -> list[Stored]:
         failover,
         Proof(6, 1, ProofKind.FENCED, 2.5, "ipmi", "is off"),
         an_effect(7),
+        a_repair(),
     ]
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from holdfast.api.methods import changes, installation, objects, pools, vm_changes
+from holdfast.api.methods import changes, installation, objects, pools, repair, vm_changes
 from holdfast.api.methods.method import ApiSettings, Call, Method
 
 __all__ = ["REGISTRY", "Call", "Method", "ApiSettings"]
 
+_TABLES = (changes, vm_changes, repair, objects, pools, installation)
+
 REGISTRY: Mapping[str, Method] = {
     method.name: method
     for method in sorted(
-        (*changes.METHODS, *vm_changes.METHODS, *objects.METHODS, *pools.METHODS, *installation.METHODS),
+        (method for table in _TABLES for method in table.METHODS),
         key=lambda method: method.name,
     )
 }

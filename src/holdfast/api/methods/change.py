@@ -43,21 +43,23 @@ def change(
 
     async def handler(call: Call, *arguments: Any) -> int:
         values = dict(zip(fields, arguments, strict=True))
-        _authorize(call, kind, values.get("oid", -1))
+        authorize(call, kind, values.get("oid", -1))
         if secrets is not None:
             values["text"] = restored(values["text"], secrets(call, values["oid"]))
-        return await _answer(call, command(**values))
+        return await answer(call, command(**values))
 
     return Method(name, declared, handler, "int", help_text)
 
 
-def _authorize(call: Call, kind: str, oid: int) -> None:
+def authorize(call: Call, kind: str, oid: int) -> None:
+    """Only administrators go on; raises AuthorizationError."""
     if not call.actor.is_admin:
         target = f"{kind} [{oid}]" if oid >= 0 else kind
         raise AuthorizationError(f"User [{call.actor.uid}] not authorized to perform action on {target}.", oid)
 
 
-async def _answer(call: Call, command: Command) -> int:
+async def answer(call: Call, command: Command) -> int:
+    """The engine's answer to the command, within the caller's patience."""
     patience_s = call.settings.patience_s
     try:
         async with asyncio.timeout(patience_s):

@@ -41,21 +41,32 @@ class Progress:
         return f"({self.number}/{self.count}) {self.line}"
 
 
-def _silent(severity: str, text: str) -> None:
+def silent(severity: str, text: str) -> None:
     """Nobody listens."""
 
 
 class Account:
     """One transfer's account, while it runs."""
 
-    def __init__(self, say: Say = _silent, first_word_s: float = FIRST_WORD_S) -> None:
+    def __init__(self, say: Say = silent, first_word_s: float = FIRST_WORD_S) -> None:
         self._say = say
         self._first_word_s = first_word_s
+        self._listener: Say = silent
         self.progress = Progress()
 
     def log(self, severity: str, text: str) -> None:
         """A line of the VM's log."""
         self._say(severity, text)
+        self._listener(severity, text)
+
+    @contextmanager
+    def heard_by(self, listener: Say) -> Iterator[None]:
+        """What is said within is also told to the listener."""
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = silent
 
     @contextmanager
     def line(self, line: str, number: int, count: int) -> Iterator[None]:

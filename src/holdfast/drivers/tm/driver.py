@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.drivers.expendable import Overdue
-from holdfast.drivers.tm.account import Account, Accounts
+from holdfast.drivers.tm.account import Account, Accounts, Say, silent
 from holdfast.drivers.tm.disks import format_of
 from holdfast.drivers.tm.exports import await_exports
 from holdfast.drivers.tm.layers import DiskLayers, Layer
@@ -52,7 +52,7 @@ from holdfast.model.vm import Vm
 _WHOLE_DISKS = (Step.PROLOG, Step.RESUME)
 _ONE_DISK = (Step.PROLOG_ATTACH, Step.DISK_RESIZE)
 _REMOVALS = (Step.DELETE, Step.DELETE_BOTH)
-_SHARED = ("shared", "qcow2")
+SHARED = ("shared", "qcow2")
 VmLog = Callable[[int, str, str], None]
 """Takes a VM's id, a severity (I, E, W, D) and a line for the VM's log."""
 
@@ -79,7 +79,7 @@ class TmDriver:
         self._begun_before: set[int] = set()
         self._probe = Probe(self._area, self._places)
         shared = SharedTransfers(self._area)
-        self._drivers = Registry({**dict.fromkeys(_SHARED, shared), "dummy": DummyTransfers()}, external)
+        self._drivers = Registry({**dict.fromkeys(SHARED, shared), "dummy": DummyTransfers()}, external)
 
     async def run(self, order: Order) -> Answer:
         """Does it, within the effect's deadline."""
@@ -100,12 +100,20 @@ class TmDriver:
             return None
         return Answer(ok=True, message=found) if found else None
 
-    async def run_line(self, vm: Vm, text: str, limit_s: float) -> Answer:
-        """One line of a transfer file by itself, for an interactive retry."""
+    async def run_line(
+        self, vm: Vm, text: str, limit_s: float, say: Say = silent, number: int = 1, count: int = 1
+    ) -> Answer:
+        """Line ``number`` of ``count`` of a transfer file by itself, for an interactive repair.
+
+        ``say`` hears what is said while it runs; the answer's message is the reason by itself.
+        """
 
         async def work() -> None:
             with self._account(vm) as account:
-                await self._perform_all(parse(text), vm, Clockwork(limit_s, account))
+                for line in parse(text):
+                    with account.line(str(line), number, count), account.heard_by(say):
+                        driver = self._drivers.carrying_out(line)
+                        await driver.perform(line, vm, Clockwork(limit_s, account))
 
         return await _answered(work())
 
@@ -234,12 +242,12 @@ class TmDriver:
     def _is_on_shared_storage(self, request: Request, vm: Vm) -> bool:
         """All of this step's files are where the controller can look: of what other drivers did, they say nothing."""
         drivers = {line.driver for line in transfer_lines(request, vm, self._places)}
-        return bool(drivers) and drivers.issubset(_SHARED)
+        return bool(drivers) and drivers.issubset(SHARED)
 
     async def _layered_disk(self, vm: Vm, disk_id: int, limit_s: float) -> Path:
         section, record = disk_of(vm, disk_id), record_of(vm)
         driver = section.get("TM_MAD") or record.tm_mad
-        if driver not in _SHARED or format_of(section) != "qcow2":
+        if driver not in SHARED or format_of(section) != "qcow2":
             raise TransferError(
                 f"DISK {disk_id} of VM {vm.oid} (TM_MAD {driver}, format {format_of(section)}) has no layers: "
                 "live snapshots need a qcow2 disk on shared storage; power the VM off first"

@@ -10,6 +10,7 @@ from holdfast.engine.cloning import look_at_images
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked_rename
 from holdfast.engine.handlers.vm_allocate import allocate
+from holdfast.engine.repair_work import insist_on_free_hands
 from holdfast.engine.scheduling import move_of
 from holdfast.engine.space import promise_space
 from holdfast.engine.system_datastores import destination, insist_on_files, space_needed_mb
@@ -26,6 +27,9 @@ from holdfast.model.template_text import parse_any
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import VmState
 
+_ANEW = frozenset(RecoverOperation) - {RecoverOperation.SUCCESS, RecoverOperation.FAILURE}
+"""The recoveries that end what is under way and begin anew; the others take it for ended."""
+
 
 def deploy(work: Work, command: c.DeployVm) -> int:
     """Deploys a waiting VM on a host of the caller's choice."""
@@ -38,6 +42,7 @@ def deploy(work: Work, command: c.DeployVm) -> int:
 def migrate(work: Work, command: c.MigrateVm) -> int:
     """Moves a VM: live, through a checkpoint or a power-off while it runs, as it is when it does not."""
     vm = work.get(Vm, command.oid)
+    insist_on_free_hands(work, vm.oid)
     event = move_of(vm, command.live, command.type)
     if not is_available(vm, event):
         raise ActionError(f"Migrate action is not available for state {vm.state_name}", vm.oid)
@@ -87,6 +92,7 @@ def action(work: Work, command: c.VmAction) -> int:
     event = USER_ACTIONS.get(command.action)
     if event is None:
         raise ActionError(f'Action "{command.action}" is not supported')
+    insist_on_free_hands(work, vm.oid)
     after = happen(work, vm, event, facts_of(work, vm))
     if event is VmEvent.UNRESCHED:
         rows.stand_aside(work, after)
@@ -100,6 +106,7 @@ def recover(work: Work, command: c.RecoverVm) -> int:
         operation = RecoverOperation(command.operation)
     except ValueError:
         raise ActionError("Wrong recovery operation code") from None
+    insist_on_free_hands(work, vm.oid, stops_line=operation in _ANEW)
     # an operator's word about the outcome is not certainty about the domain
     facts = facts_of(work, vm, certain=False)
     _check_way_back(work, vm, operation)
