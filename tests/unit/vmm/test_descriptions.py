@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.drivers.vmm.elements import document
 from holdfast.drivers.vmm.hypervisor import DeploymentError
-from holdfast.drivers.vmm.placed_disks import with_layers
+from holdfast.drivers.vmm.placed_disks import disk_files, with_layers
 from holdfast.drivers.vmm.saved_domain import adapted
 
 SAVED = """<domain><metadata><old/></metadata><os><nvram>/ds/0/7/one-7_VARS.fd</nvram></os><devices>
@@ -35,15 +35,12 @@ def test_what_is_not_xml_is_refused_with_its_name() -> None:
         adapted("<domain", NOW)
 
 
-def test_a_disk_with_layers_is_described_by_its_active_layer(tmp_path: Path) -> None:
-    layers = tmp_path / "disk.0.snap"
-    layers.mkdir()
-    (layers / "2").touch()
-    (tmp_path / "disk.0").symlink_to("disk.0.snap/2")
-    (tmp_path / "disk.1").touch()
-    text = "".join(f"<disk><source file='{tmp_path}/disk.{n}'/></disk>" for n in range(3))
-    root = document(with_layers(f"<domain><devices>{text}</devices></domain>"), "")
+def test_a_disk_with_layers_is_described_by_its_active_layer() -> None:
+    paths = ("/sd/disk.0", "/sd/disk.1", "/iso/other")
+    disks = "".join(f"<disk><source file='{path}'/></disk>" for path in paths)
+    text = f"<domain><devices>{disks}<disk><source dev='/sd/disk.2'/></disk></devices></domain>"
+    assert disk_files(text) == [Path("/sd/disk.0"), Path("/sd/disk.1")]
+    root = document(with_layers(text, {"/sd/disk.0": "/sd/disk.0.snap/2"}), "")
     files = [source.get("file") for source in root.iterfind("devices/disk/source")]
-    assert files == [f"{layers}/2", f"{tmp_path}/disk.1", f"{tmp_path}/disk.2"]
-    plain = "<domain><devices/></domain>"
-    assert with_layers(plain) is plain
+    assert files == ["/sd/disk.0.snap/2", "/sd/disk.1", "/iso/other", None]
+    assert with_layers(text, {}) is text

@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import libvirt
 
-from holdfast.drivers import expendable
 from holdfast.drivers.vmm import domain_orders as orders
 from holdfast.drivers.vmm.connections import Connections
 from holdfast.drivers.vmm.deployment import deployment_file, domain_name, domain_uuid, vm_directory
@@ -23,7 +22,7 @@ from holdfast.drivers.vmm.flights import Flights
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.line import Connection, OutcomeUnknown
 from holdfast.drivers.vmm.line_pool import NotSent
-from holdfast.drivers.vmm.placed_disks import with_layers
+from holdfast.drivers.vmm.placed_disks import disk_files, with_layers
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
@@ -32,6 +31,9 @@ from holdfast.model.host import Host
 from holdfast.model.storage import Datastore
 from holdfast.model.vm import History, Vm
 from holdfast.model.vm_states import LcmState
+
+if TYPE_CHECKING:
+    from holdfast.drivers.vmm.vm_storage import VmStorage
 
 T = TypeVar("T")
 
@@ -42,7 +44,8 @@ _MARGIN_S = 0.25
 """Kept back of every order's time, for the last look at what it achieved."""
 _LOOK_S = 5.0
 _ABORT_S = 5.0
-_STARTS = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
+STARTS = (EffectKind.VMM_DEPLOY, EffectKind.VMM_RESTORE)
+"""Orders after which there is a domain that was not there before."""
 
 
 class Job:
@@ -99,6 +102,11 @@ class Job:
             raise HoldfastError(f"VM {self.vm.oid} has no system datastore that is known here.")
         return found
 
+    @property
+    def stores_on_host(self) -> bool:
+        """The VM's files are the host's own: no other host sees them, nor does the controller."""
+        return self.datastore.template.get("SHARED").upper() == "NO"
+
     def directory(self, config: HypervisorConfig) -> Path:
         """The VM's directory on that datastore."""
         return Path(vm_directory(config.datastore_location, self.record.ds_id, self.vm.oid))
@@ -154,17 +162,18 @@ class Doubts:
         again = order.effect.args.get("AGAIN", "").upper() == "YES" or order.vm.lcm_state is LcmState.BOOT_UNKNOWN
         if order.effect.kind is EffectKind.VMM_MIGRATE:
             return again
-        if order.effect.kind not in _STARTS:
+        if order.effect.kind not in STARTS:
             return False
         return again or (order.host.oid, order.vm.oid) in self._unsettled
 
 
 class Reach:
-    """Calls to the hosts on behalf of a job."""
+    """Calls to the hosts on behalf of a job, and its VM's files."""
 
-    def __init__(self, connections: Connections, doubts: Doubts) -> None:
+    def __init__(self, connections: Connections, doubts: Doubts, storage: VmStorage) -> None:
         self.connections = connections
         self.doubts = doubts
+        self.storage = storage
         self._aborting: set[asyncio.Task[None]] = set()
 
     async def call(self, job: Job, work: Callable[[Connection], T], limit_s: float | None = None) -> T:
@@ -205,9 +214,9 @@ class Reach:
             return True
 
     async def deployment(self, job: Job, config: HypervisorConfig) -> str:
-        """The domain as it would be created now; raises what deployment_file raises, or Overdue."""
+        """The domain as it would be created now; raises what deployment_file raises, OSError or Overdue."""
         text = deployment_file(job.vm, job.host, job.datastore, config)
-        return await expendable.call(lambda: with_layers(text), job.left_s, f"looking for the disks of VM {job.vm.oid}")
+        return with_layers(text, await self.storage.layers(job, disk_files(text)))
 
     async def running(self, job: Job) -> Answer | None:
         """None when the VM has a domain to work on, else why the order fails."""

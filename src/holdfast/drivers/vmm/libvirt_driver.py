@@ -19,7 +19,7 @@ from holdfast.drivers.vmm.connections import Connections
 from holdfast.drivers.vmm.disk_changes import DiskChanges
 from holdfast.drivers.vmm.hotplug import HotPlug
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
-from holdfast.drivers.vmm.jobs import Deed, Doubts, Job, Reach
+from holdfast.drivers.vmm.jobs import STARTS, Deed, Doubts, Job, Reach
 from holdfast.drivers.vmm.line import OutcomeUnknown
 from holdfast.drivers.vmm.moves import Moves
 from holdfast.drivers.vmm.resizes import Resizes
@@ -27,6 +27,7 @@ from holdfast.drivers.vmm.saves import Saves
 from holdfast.drivers.vmm.snapshots import Snapshots
 from holdfast.drivers.vmm.starts import Starts
 from holdfast.drivers.vmm.stops import Stops
+from holdfast.drivers.vmm.vm_storage import HostFilesFailed, VmStorage
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
@@ -58,7 +59,7 @@ class LibvirtDriver:
         self._connections = connections
         self._clock = clock
         self._doubts = Doubts()
-        reach = Reach(connections, self._doubts)
+        reach = Reach(connections, self._doubts, VmStorage(config, tm))
         groups = (
             Starts(reach, self._doubts, vms_path, config),
             Stops(reach, press_again_s),
@@ -84,6 +85,8 @@ class LibvirtDriver:
             return Answer(ok=False, message=error.message, certain=False)
         except HoldfastError as error:
             return Answer(ok=False, message=error.message, certain=self._untouched(order, job))
+        except HostFilesFailed as error:
+            return Answer(ok=False, message=str(error), certain=kind in STARTS and self._untouched(order, job))
         except libvirt.libvirtError as error:
             return Answer(ok=False, message=str(error), certain=False)
         except Exception as error:  # noqa: BLE001 - a driver never raises

@@ -11,14 +11,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 import libvirt
 
-from holdfast.drivers import expendable
 from holdfast.drivers.expendable import Overdue
 from holdfast.drivers.vmm import domain_orders as orders
-from holdfast.drivers.vmm.checkpoint import Checkpoint
 from holdfast.drivers.vmm.domain_orders import Presence
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.jobs import POLL_S, Deed, Deeds, Doubts, Job, Reach, deployed
@@ -27,7 +24,6 @@ from holdfast.drivers.vmm.saved_domain import adapted
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 
-T = TypeVar("T")
 _SETTLE_S = 10.0
 """Kept back of the time of a save, to abort it and see that the guest goes on."""
 _DONE = ": libvirt has saved it"
@@ -54,7 +50,6 @@ class Saves:
         }
 
     async def _save(self, job: Job) -> Answer:
-        files = self._files(job)
         attempt = ""
         while (presence := await self._reach.try_look(job)) is not Presence.ABSENT:
             if job.left_s <= 0:
@@ -64,47 +59,46 @@ class Saves:
             elif attempt or presence is Presence.INCOMING:
                 return Answer(ok=False, message=f"{job.domain.name} was not saved and is {presence.value}{attempt}")
             else:
-                attempt = await self._try_save(job, files)
+                attempt = await self._try_save(job)
         if not attempt and not self._doubts.about(job.order):
             message = f"{job.domain.name} is not there, so it cannot be saved"
             return Answer(ok=False, certain=False, message=message)
-        return await self._conclude(job, files, attempt)
+        return await self._conclude(job, attempt)
 
-    async def _try_save(self, job: Job, files: Checkpoint) -> str:
+    async def _try_save(self, job: Job) -> str:
         """How it went; the next look tells what became of the domain."""
         limit_s = max(job.left_s - _SETTLE_S, job.left_s / 2)
+        draft = self._reach.storage.draft_path(job)
 
         def save(connection: Connection) -> None:
             found = orders.find(connection, job.domain)
             if found is not None:
-                found.save(str(files.draft))
+                found.save(str(draft))
 
         try:
-            await self._touch(job, files.prepare, f"preparing {files.draft}")
+            await self._reach.storage.prepare_checkpoint(job)
             await self._reach.long_call(job, self._reach.connections.call(job.host.oid, save, limit_s, long=True))
         except OSError as error:
-            return f": {files.draft}: {error.strerror}"
+            return f": {draft}: {error.strerror}"
         except OutcomeUnknown as error:
             return f": {error.message}"
         except libvirt.libvirtError as error:
             return f": {error}"
         return _DONE
 
-    async def _conclude(self, job: Job, files: Checkpoint, trouble: str) -> Answer:
+    async def _conclude(self, job: Job, trouble: str) -> Answer:
         """The domain is gone: its memory was saved, or it is lost."""
-        since = float(job.record.stime)
-        if await self._touch(job, lambda: files.complete(since, self._clock()), f"completing {files.path}"):
+        if await self._reach.storage.complete_checkpoint(job, float(job.record.stime), self._clock()):
             return Answer(ok=True)
         return Answer(ok=False, message=f"{job.domain.name} is gone and its memory was not saved{trouble}")
 
     async def _was_saved(self, job: Job) -> Answer | None:
         if await self._reach.look(job) is not Presence.ABSENT:
             return None
-        answer = await self._conclude(job, self._files(job), "")
+        answer = await self._conclude(job, "")
         return answer if answer.ok else None
 
     async def _restore(self, job: Job) -> Answer:
-        files = self._files(job)
         attempt: Answer | None = None
         while (presence := await self._reach.try_look(job)) is not Presence.RUNNING:
             tried = attempt.message if attempt else ""
@@ -112,32 +106,35 @@ class Saves:
                 message = f"{job.domain.name} could not be restored in time{tried}"
                 return Answer(ok=False, certain=False, message=message)
             if presence is Presence.ABSENT and attempt is None:
-                attempt = await self._try_restore(job, files)
+                attempt = await self._try_restore(job)
             elif presence is Presence.ABSENT and attempt and attempt.certain:
                 refused = await self._reach.refused(job, f"{job.domain.name} was not restored{tried}")
                 return replace(refused, values={**refused.values, **attempt.values})
             elif presence is Presence.INCOMING:
                 await self._reach.call(job, lambda c: orders.destroy(c, job.domain))
             elif presence in _HELD and not await self._reach.is_busy(job):
-                await self._touch(job, files.use, f"marking {files.path} as used")
+                job.begun = True
+                await self._reach.storage.use_checkpoint(job)
                 await self._reach.call(job, lambda c: orders.resume(c, job.domain))
             else:
                 await asyncio.sleep(min(POLL_S, job.left_s))
-        return await self._restored(job, files)
+        return await self._restored(job)
 
-    async def _try_restore(self, job: Job, files: Checkpoint) -> Answer:
+    async def _try_restore(self, job: Job) -> Answer:
         """Creates the domain, held.  Only the message and the certainty of the answer count: was it sent and lost?"""
-        trouble = await self._touch(job, files.trouble, f"looking at {files.path}")
+        path = str(self._reach.storage.checkpoint_path(job))
+        trouble = await self._reach.storage.checkpoint_trouble(job)
         if trouble:
-            gone = await self._touch(job, files.is_gone, f"looking at {files.path}")
+            gone = await self._reach.storage.checkpoint_is_gone(job)
             return Answer(ok=False, message=f": {trouble}", values={"CHECKPOINT": "GONE"} if gone else {})
         deployment = await self._reach.deployment(job, self._config)
 
         def restore(connection: Connection) -> None:
             orders.refuse_foreign(connection, job.domain)
-            saved = connection.saveImageGetXMLDesc(str(files.path), _SAVE_XML)
-            connection.restoreFlags(str(files.path), adapted(saved, deployment), libvirt.VIR_DOMAIN_SAVE_PAUSED)
+            saved = connection.saveImageGetXMLDesc(path, _SAVE_XML)
+            connection.restoreFlags(path, adapted(saved, deployment), libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
+        job.begun = True
         try:
             await self._reach.connections.call(job.host.oid, self._doubts.followed(job, restore), job.left_s, long=True)
         except OutcomeUnknown as error:
@@ -150,11 +147,11 @@ class Saves:
             return Answer(ok=False, message=f": {error}")
         return Answer(ok=True, message=": it came to an end at once")
 
-    async def _restored(self, job: Job, files: Checkpoint) -> Answer:
+    async def _restored(self, job: Job) -> Answer:
         """The VM runs, whatever happens to the file."""
         self._doubts.settle(job)
         try:
-            await self._touch(job, files.discard, f"removing {files.path}")
+            await self._reach.storage.discard_checkpoint(job)
         except (OSError, Overdue) as error:
             return replace(deployed(job), message=f"the VM runs, but its checkpoint could not be removed: {error}")
         return deployed(job)
@@ -162,11 +159,4 @@ class Saves:
     async def _was_restored(self, job: Job) -> Answer | None:
         if await self._reach.look(job) is not Presence.RUNNING:
             return None
-        return await self._restored(job, self._files(job))
-
-    def _files(self, job: Job) -> Checkpoint:
-        return Checkpoint(job.directory(self._config))
-
-    async def _touch(self, job: Job, work: Callable[[], T], what: str) -> T:
-        """A few system calls on the storage, which may hang."""
-        return await expendable.call(work, job.left_s + job.margin_s, what)
+        return await self._restored(job)

@@ -16,8 +16,6 @@ from lxml import etree
 
 from holdfast.drivers import expendable
 from holdfast.drivers.expendable import Overdue
-from holdfast.drivers.tm.layers import described
-from holdfast.drivers.tm.tools import Clockwork
 from holdfast.drivers.vm_files import read_vm_file, write_vm_file
 from holdfast.drivers.vmm import domain_orders as orders
 from holdfast.drivers.vmm.elements import document
@@ -121,8 +119,7 @@ class Snapshots:
             source, target = disk.find("source"), disk.find("target")
             if source is not None and target.get("dev") in internal:
                 path = source.get("file") or source.get("dev") or ""
-                about = await described(Path(path), Clockwork(job.left_s))
-                found[path] = any(snapshot["name"] == name for snapshot in about.get("snapshots", ()))
+                found[path] = name in await self._reach.storage.snapshots_in(job, Path(path))
         return found
 
     async def _on_domain(self, job: Job, work: Callable[[Any], str]) -> str:

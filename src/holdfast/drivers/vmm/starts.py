@@ -14,11 +14,9 @@ from pathlib import Path
 
 import libvirt
 
-from holdfast.drivers import expendable
 from holdfast.drivers.expendable import Overdue
 from holdfast.drivers.vm_files import write_vm_file
 from holdfast.drivers.vmm import domain_orders as orders
-from holdfast.drivers.vmm.checkpoint import Checkpoint
 from holdfast.drivers.vmm.domain_orders import Presence
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.jobs import POLL_S, Deed, Deeds, Doubts, Job, Reach, deployed
@@ -82,13 +80,12 @@ class Starts:
 
     async def _forget_memory(self, job: Job) -> str:
         """Returns why it could not be removed, empty when there is none any more."""
-        files = Checkpoint(job.directory(self._config))
         try:
-            await expendable.call(files.discard, job.left_s, f"removing {files.path}")
+            await self._reach.storage.discard_checkpoint(job)
         except (OSError, Overdue) as error:
             return (
                 f"{job.domain.name} was not started: its old checkpoint, which does not fit its disks any more, could "
-                f"not be removed ({error}); remove {files.path}* by hand and start it again"
+                f"not be removed ({error}); remove {self._reach.storage.checkpoint_path(job)}* by hand and start it again"
             )
         return ""
 
