@@ -23,6 +23,7 @@ from holdfast.model.enums import RowState
 from holdfast.model.errors import ActionError
 from holdfast.model.failover import Failover, Row
 from holdfast.model.host import Host
+from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import VmState
 
@@ -110,10 +111,12 @@ def _start(work: Work, vm: Vm, hid: int) -> None:
 
 
 def _way(work: Work, vm: Vm) -> VmEvent:
-    """How the VM gets to its place; a running one as LIVE_RESCHEDS and COLD_MIGRATE_MODE say."""
+    """How the VM gets to its place; a running one as LIVE_RESCHEDS and COLD_MIGRATE_MODE say, if its disks allow it."""
     if vm.state is VmState.PENDING:
         return VmEvent.DEPLOY
-    return move_of(vm, work.settings.live_rescheds, work.settings.cold_migrate_mode)
+    system = work.find(Datastore, vm.current.ds_id) if vm.current else None
+    live = work.settings.live_rescheds and (system is None or system.shared)
+    return move_of(vm, live, work.settings.cold_migrate_mode)
 
 
 def move_of(vm: Vm, live: bool, cold_mode: int) -> VmEvent:

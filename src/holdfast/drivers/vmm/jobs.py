@@ -105,7 +105,7 @@ class Job:
     @property
     def stores_on_host(self) -> bool:
         """The VM's files are the host's own: no other host sees them, nor does the controller."""
-        return self.datastore.template.get("SHARED").upper() == "NO"
+        return not self.datastore.shared
 
     def directory(self, config: HypervisorConfig) -> Path:
         """The VM's directory on that datastore."""

@@ -23,6 +23,7 @@ from holdfast.lifecycle.positions import PROLOG_MIGRATE_FAILURE
 from holdfast.model.enums import HostState, RecoverOperation
 from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
+from holdfast.model.storage import Datastore
 from holdfast.model.template_text import parse_any
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import VmState
@@ -58,9 +59,23 @@ def migrate(work: Work, command: c.MigrateVm) -> int:
             f"datastore {ds_id}.",
             vm.oid,
         )
+    if event is VmEvent.MIGRATE_LIVE:
+        _insist_on_shared_disks(work, vm, ds_id)
     if event is not VmEvent.MIGRATE:
         _check_running_move(work, vm, event, command.hid)
     return _send(work, vm, event, command.hid, command.ds_id, command.enforce)
+
+
+def _insist_on_shared_disks(work: Work, vm: Vm, ds_id: int) -> None:
+    """A live migration carries memory only: both hosts must have the same disks."""
+    system = work.get(Datastore, ds_id)
+    if not system.shared:
+        raise ActionError(
+            f"VM {vm.oid} cannot be migrated live: datastore {system.oid} ({system.name}, TM_MAD {system.tm_mad}) is "
+            f"not shared, so the other host does not have its disks. Migrate it without --live, which saves its "
+            f"memory, copies its files and goes on, or with --poff.",
+            vm.oid,
+        )
 
 
 def _check_running_move(work: Work, vm: Vm, event: VmEvent, hid: int) -> None:
