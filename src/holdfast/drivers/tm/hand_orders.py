@@ -15,7 +15,7 @@ from typing import Any
 
 from holdfast.drivers.tm import arrivals, layout
 from holdfast.drivers.tm.disks import file_of
-from holdfast.drivers.tm.layers import DiskLayers, Layer, active_layer
+from holdfast.drivers.tm.layers import DiskLayers, Layer, active_layer, described
 from holdfast.drivers.tm.lines import Places, TransferError, parse
 from holdfast.drivers.tm.orders import request_from_data, vm_from_data
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -26,7 +26,7 @@ from holdfast.drivers.vmm.checkpoint import Checkpoint
 
 Order = Mapping[str, Any]
 LOOKS = ("probe", "look", "standing", "begin_move", "image", "send", "receive", "checkpoint.trouble",
-         "checkpoint.is_gone", "layers.active_of")  # fmt: skip
+         "checkpoint.is_gone", "layers.active_of", "snapshots")  # fmt: skip
 """Orders that change nothing another could mind; all others have the VM to themselves."""
 
 
@@ -56,6 +56,7 @@ class HandOrders:
             "flatten": self._flatten,
             "brought_back": self._brought_back,
             "drop": self._drop,
+            "snapshots": self._snapshots,
             "layers.active": self._active_layer,
             "layers.active_of": self._active_layers_of,
             "layers.prepare": self._prepare_layer,
@@ -226,6 +227,12 @@ class HandOrders:
         target = self._target(order)
         draft = arrivals.confined_draft(self._area, order["draft"], target)
         await clockwork.touch(lambda: layout.remove(draft), f"removing {draft}")
+
+    async def _snapshots(self, order: Order, clockwork: Clockwork) -> list[str]:
+        """The names of the snapshots inside a qcow2 file."""
+        file = self._file(order)
+        await clockwork.touch(partial(self._area.confine, file.parent), f"looking at {file}")
+        return [snapshot["name"] for snapshot in (await described(file, clockwork)).get("snapshots", ())]
 
     async def _active_layer(self, order: Order, clockwork: Clockwork) -> dict[str, Any]:
         return _as_data(await self._layers.active(await self._disk(order, clockwork), clockwork))

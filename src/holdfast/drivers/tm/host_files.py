@@ -53,6 +53,10 @@ class HostFiles:
         found = await self._call("layers.active_of", limit_s, paths=[str(disk) for disk in disks])
         return [Path(path) if path else None for path in found]
 
+    async def snapshots_in(self, file: Path, limit_s: float) -> list[str]:
+        """The names of the snapshots inside a qcow2 file, in use or not."""
+        return [str(name) for name in await self._call("snapshots", limit_s, path=str(file))]
+
     async def active_layer(self, disk: Path, limit_s: float) -> Layer:
         """As :meth:`holdfast.drivers.tm.layers.DiskLayers.active`."""
         return _layer(await self._call("layers.active", limit_s, path=str(disk)))

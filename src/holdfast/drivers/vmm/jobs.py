@@ -102,11 +102,6 @@ class Job:
             raise HoldfastError(f"VM {self.vm.oid} has no system datastore that is known here.")
         return found
 
-    @property
-    def stores_on_host(self) -> bool:
-        """The VM's files are the host's own: no other host sees them, nor does the controller."""
-        return not self.datastore.shared
-
     def directory(self, config: HypervisorConfig) -> Path:
         """The VM's directory on that datastore."""
         return Path(vm_directory(config.datastore_location, self.record.ds_id, self.vm.oid))

@@ -15,6 +15,7 @@ import libvirt
 
 from holdfast.drivers.expendable import Overdue
 from holdfast.drivers.tm.driver import TmDriver
+from holdfast.drivers.tm.remote import Hands
 from holdfast.drivers.vmm.connections import Connections
 from holdfast.drivers.vmm.disk_changes import DiskChanges
 from holdfast.drivers.vmm.hotplug import HotPlug
@@ -44,7 +45,7 @@ class LibvirtDriver:
     """The VMM driver for hosts with ``vm_mad`` kvm or qemu.
 
     ``press_again_s``: how often a guest that does not shut down is asked again.  ``tm`` makes and removes the files of
-    disks that are attached and detached.
+    disks that are attached and detached; ``hands`` work on the files of hosts that do not share them.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class LibvirtDriver:
         clock: Callable[[], float] = time.time,
         press_again_s: float = 10.0,
         tm: TmDriver | None = None,
+        hands: Hands | None = None,
     ) -> None:
         self._connections = connections
         self._clock = clock
         self._doubts = Doubts()
-        reach = Reach(connections, self._doubts, VmStorage(config, tm))
+        reach = Reach(connections, self._doubts, VmStorage(config, hands))
         groups = (
             Starts(reach, self._doubts, vms_path, config),
             Stops(reach, press_again_s),

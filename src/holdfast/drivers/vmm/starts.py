@@ -80,12 +80,13 @@ class Starts:
 
     async def _forget_memory(self, job: Job) -> str:
         """Returns why it could not be removed, empty when there is none any more."""
+        path = self._reach.storage.checkpoint_path(job)
         try:
             await self._reach.storage.discard_checkpoint(job)
         except (OSError, Overdue) as error:
             return (
                 f"{job.domain.name} was not started: its old checkpoint, which does not fit its disks any more, could "
-                f"not be removed ({error}); remove {self._reach.storage.checkpoint_path(job)}* by hand and start it again"
+                f"not be removed ({error}); remove {path}* by hand and start it again"
             )
         return ""
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from holdfast.drivers import expendable
-from holdfast.drivers.tm.driver import TmDriver
 from holdfast.drivers.tm.host_files import HostFiles
 from holdfast.drivers.tm.layers import active_layer, described
+from holdfast.drivers.tm.remote import Hands
 from holdfast.drivers.tm.tools import Clockwork
 from holdfast.drivers.vmm.checkpoint import Checkpoint
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
@@ -34,10 +34,10 @@ class HostFilesFailed(OSError):
 
 
 class VmStorage:
-    """Without ``tm``, all storage is shared."""
+    """Without ``hands`` there is no way to the hosts' own files."""
 
-    def __init__(self, config: HypervisorConfig, tm: TmDriver | None) -> None:
-        self._config, self._tm = config, tm
+    def __init__(self, config: HypervisorConfig, hands: Hands | None) -> None:
+        self._config, self._hands = config, hands
 
     def checkpoint_path(self, job: Job) -> Path:
         """Where the VM's memory is saved, as its host sees it."""
@@ -87,19 +87,24 @@ class VmStorage:
         else:
             what = f"looking for the disks of VM {job.vm.oid}"
             found = await expendable.call(lambda: [active_layer(disk) for disk in disks], job.left_s, what)
-            paths = [layer and layer.path for layer in found]
+            paths = [layer.path if layer else None for layer in found]
         return {str(disk): str(path) for disk, path in zip(disks, paths, strict=True) if path}
 
     async def snapshots_in(self, job: Job, disk: Path) -> list[str]:
         """The names of the snapshots that a qcow2 file holds, in use or not; raises TransferError, too."""
         if there := self._there(job):
-            return await there.snapshots_in(disk, job.left_s)
+            return await _of_host(there.snapshots_in(disk, job.left_s))
         about = await described(disk, Clockwork(job.left_s))
         return [snapshot["name"] for snapshot in about.get("snapshots", ())]
 
     def _there(self, job: Job) -> HostFiles | None:
         """The host's own files; None when its storage is shared."""
-        return self._tm.host_files(job.record.hostname, job.vm.oid) if self._tm and job.stores_on_host else None
+        if job.datastore.shared:
+            return None
+        if self._hands is None:
+            message = f"the files of VM {job.vm.oid} are on {job.record.hostname} alone, and there is no way to them"
+            raise HostFilesFailed(errno.EIO, message)
+        return HostFiles(self._hands, job.record.hostname, job.vm.oid)
 
 
 async def _of_host(work: Awaitable[T]) -> T:
