@@ -18,7 +18,8 @@ from holdfast.api.views import render_host, render_image, render_vm
 from holdfast.drivers.fence.driver import FenceDriver
 from holdfast.drivers.im.heartbeats import HeartbeatWatch
 from holdfast.drivers.im.link import BeaconLink
-from holdfast.drivers.images import PROTECTED, ImageDriver
+from holdfast.drivers.image_origin import PROTECTED
+from holdfast.drivers.images import ImageDriver
 from holdfast.drivers.script_files import ScriptFiles
 from holdfast.drivers.script_runs import ScriptRuns
 from holdfast.drivers.tm.driver import TmDriver

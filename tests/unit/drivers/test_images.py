@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.drivers.images import PROTECTED, ImageDriver
+from holdfast.drivers.image_origin import PROTECTED
+from holdfast.drivers.images import ImageDriver
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind
@@ -132,7 +133,10 @@ def test_other_formats_are_refused_with_a_way_out(root: Path, tmp_path: Path) ->
         ("{tmp}/fifo", "not a regular file"),
         ("{tmp}/none", "cannot be read: No such file"),
         ("mine.raw", "is not absolute"),
-        ("http://example.com/image", "is not absolute"),
+        ("ftp://example.com/image", "is not absolute"),
+        ("http://user:secret@example.com/image", "URL with a user in it"),
+        ("file://elsewhere/image", "names another machine"),
+        ("file:///etc/hostname", "is in /etc"),
     ],
 )
 def test_what_may_not_or_cannot_be_registered_says_why(root: Path, tmp_path: Path, path: str, why: str) -> None:
@@ -173,7 +177,7 @@ def test_a_full_datastore_is_named_and_nothing_stays(root: Path, tmp_path: Path)
     script = [sys.executable, "-c", ON_A_FULL_DATASTORE, str(tmp_path), str(Path(__file__).parents[3])]
     said = subprocess.run(["unshare", "-Urm", *script], check=True, capture_output=True, text=True, timeout=60).stdout
     assert said.startswith("False True the datastore is full: ")
-    assert "has 3 MB, 0 MB are free" in said
+    assert "needs 3 MB, 1 MB are left" in said
     assert said.endswith("[]\n")
 
 

@@ -12,7 +12,7 @@ from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked
 from holdfast.engine.image_work import begin_clone, insist_unlocked, put_in_state
-from holdfast.engine.space import insist_on_space, promise_space
+from holdfast.engine.space import available_mb, insist_on_space, promise_space
 from holdfast.engine.work import Work
 from holdfast.model.enums import DatastoreType, EffectKind, ImageState, ImageType, LockLevel
 from holdfast.model.errors import AllocateError
@@ -36,7 +36,7 @@ def allocate_image(work: Work, command: c.AllocateImage) -> int:
     image = _image(work, datastore, name, template)
     if not command.skip_capacity_check:
         insist_on_space(work, datastore, max(1, image.size_mb), f'image "{name}"')
-    _order_file(work, image)
+    _order_file(work, image, checked_room=not command.skip_capacity_check)
     promise_space(work, datastore.oid, image.size_mb)
     return image.oid
 
@@ -134,8 +134,12 @@ def order_again(work: Work, image: Image) -> None:
     _order_file(work, put_in_state(work, replace(image, template=image.template.without("ERROR")), state), again=True)
 
 
-def _order_file(work: Work, image: Image, again: bool = False) -> None:
+def _order_file(work: Work, image: Image, again: bool = False, checked_room: bool = True) -> None:
+    datastore = work.get(Datastore, image.datastore_id)
+    room_mb = available_mb(datastore, work.settings.datastore_capacity_check) if checked_room else None
     args = {"SOURCE": image.source, "SIZE": str(image.size_mb), "FORMAT": image.format, "AGAIN": "YES" if again else ""}
+    if room_mb is not None:
+        args["ROOM_MB"] = str(max(0, room_mb))
     if image.cloning_id >= 0:
         origin = work.get(Image, image.cloning_id)
         begin_clone(work, origin, image.oid)

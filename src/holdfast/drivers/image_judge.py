@@ -1,0 +1,46 @@
+"""What a file of an image is, found by ``qemu-img info`` under limits, and whether VMs may be given it.
+
+An image that names other files (a backing file, a data file) is refused: it would read, and let its VM read, any file
+of the storage.  A file that was made to be hard to read ends the program that reads it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from holdfast.drivers.tm.lines import TransferError
+from holdfast.drivers.tm.tools import Clockwork
+from holdfast.model.effect import Answer
+
+FORMATS = ("raw", "qcow2")
+
+_MIB = 1 << 20
+_LIMITS = ("prlimit", f"--as={2 << 30}", "--cpu=30", "--core=0", "--")
+"""Bytes of memory and seconds of processor time that looking at an image may take."""
+
+
+async def judged(path: Path, clockwork: Clockwork) -> Answer:
+    """SIZE (virtual, MiB) and FORMAT of a disk image that may be used, else TransferError."""
+    about = json.loads(await clockwork.run(*_LIMITS, "qemu-img", "info", "--output=json", str(path)))
+    found = about["format"]
+    if found not in FORMATS:
+        raise TransferError(f"the image has format {found}; convert it first: qemu-img convert -O qcow2 <from> <to>")
+    specific = about.get("format-specific", {}).get("data", {})
+    backing = about.get("full-backing-filename") or about.get("backing-filename")
+    if backing:
+        raise TransferError(f"the image has the backing file {backing}; flatten it first: qemu-img convert")
+    if specific.get("data-file"):
+        raise TransferError(f"the image has the data file {specific['data-file']}; flatten it first: qemu-img convert")
+    return _answer(int(about["virtual-size"]), found)
+
+
+async def measured(path: Path, clockwork: Clockwork) -> Answer:
+    """SIZE of a file that is no disk: a kernel, a ramdisk."""
+    size = await clockwork.touch(lambda: os.stat(path).st_size, f"looking at {path}")
+    return _answer(size, "raw")
+
+
+def _answer(size: int, found: str) -> Answer:
+    return Answer(ok=True, values={"SIZE": str(-(-size // _MIB)), "FORMAT": found})
