@@ -185,11 +185,24 @@ def _serve(ready: Connection, running: bool) -> None:
         asyncio.run(serve(app, sockets=[sock]))
 
 
+class _NoTransfers:
+    """Nothing is transferred."""
+
+    async def lines_of(self, vm: Vm, file: str) -> tuple[str, ...]:
+        return ()
+
+    def told_by(self, vm_id: int, record: int) -> None:
+        return None
+
+    def progress_of(self, vm_id: int) -> None:
+        return None
+
+
 class _Reader:
     """A controller that only holds state."""
 
     beacon_period_s = 1.0
-    transfers: Transfers
+    transfers: Transfers = _NoTransfers()
 
     def __init__(self, running: bool) -> None:
         oneadmin = User(0, "oneadmin", hashlib.sha256(SESSION.partition(":")[2].encode()).hexdigest())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from holdfast.drivers.tm.account import Progress
 from holdfast.engine.commands import Command
 from holdfast.engine.state import State
 from holdfast.model.user import Actor
@@ -19,6 +20,9 @@ class Transfers(Protocol):
 
     def told_by(self, vm_id: int, record: int) -> Sequence[str] | None:
         """What the line with this record says or has said, None when that is not known any more."""
+
+    def progress_of(self, vm_id: int) -> Progress | None:
+        """How far the VM's transfer is, None when none runs."""
 
 
 class Controller(Protocol):

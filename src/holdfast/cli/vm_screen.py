@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
@@ -9,14 +10,16 @@ from xml.etree.ElementTree import Element
 from holdfast.cli.screen import attributes, labels, permissions, print_screen, section, small_table
 from holdfast.cli.states import LOCK_NAMES, action_word, lcm_name, vm_name, word
 from holdfast.cli.table import Column, Table, View
-from holdfast.cli.terminal import PAGE_WIDTH
+from holdfast.cli.terminal import PAGE_WIDTH, harmless
 from holdfast.cli.units import memory_text, period_text, prolog_text, time_text
 from holdfast.cli.vm_snapshot_table import DISK_SNAPSHOT_TABLE, SNAPSHOT_TABLE, disk_snapshots, system_snapshots
 from holdfast.cli.vm_table import vm_host
 from holdfast.cli.xmltree import integer_of, last_history, number_of, text_of
+from holdfast.model.vm import SHOWN_WHILE_TRANSFERRED
 
 _LABEL = 20
 _KB_PER_MB = 1024
+_BYTES_PER_KB = 1024
 _SHOWN_ELSEWHERE = ("DISK", "NIC", "SECURITY_GROUP_RULE", "SNAPSHOT", "SCHED_ACTION")
 
 
@@ -27,13 +30,14 @@ def print_vm(vm: Element, now_s: float, everything: bool = False) -> None:
     print_screen(
         _information(vm),
         _monitoring(vm),
+        _transfer(vm),
         permissions(vm, _LABEL),
         _rows("VM DISKS", vm.findall("TEMPLATE/DISK"), _DISKS, now_s),
         _rows("VM DISK SNAPSHOTS", disk_snapshots(vm), _shown(DISK_SNAPSHOT_TABLE), now_s),
         _rows("VM NICS", vm.findall("TEMPLATE/NIC"), _NICS, now_s),
         _rows("SNAPSHOTS", system_snapshots(vm), _shown(SNAPSHOT_TABLE), now_s),
         _rows("VIRTUAL MACHINE HISTORY", vm.findall("HISTORY_RECORDS/HISTORY"), _HISTORY, now_s),
-        [*section("USER TEMPLATE"), *attributes(vm.find("USER_TEMPLATE"))],
+        [*section("USER TEMPLATE"), *attributes(vm.find("USER_TEMPLATE"), SHOWN_WHILE_TRANSFERRED)],
         [*section("VIRTUAL MACHINE TEMPLATE"), *attributes(template, without)],
     )
 
@@ -69,6 +73,29 @@ def _monitoring(vm: Element) -> list[str]:
     taken_s = number_of(vm, "MONITORING/TIMESTAMP")
     at = f" [{time.ctime(taken_s)}]" if taken_s else ""
     return [*section(f"VIRTUAL MACHINE MONITORING{at}"), *small_table(_READINGS, readings)]
+
+
+def _transfer(vm: Element) -> list[str]:
+    """The transfer that runs now, and how far it is."""
+    template = vm.find("USER_TEMPLATE")
+    if template is None or not text_of(template, "TRANSFER"):
+        return []
+    parts = _parts(harmless(text_of(template, "TRANSFER")), PAGE_WIDTH - _LABEL - 2)
+    lines = labels([("STEP", text_of(template, "TRANSFER_STEP")), ("LINE", parts[0])], _LABEL, 0)
+    lines += [f"{'':{_LABEL + 2}}{part}" for part in parts[1:]]
+    total = number_of(template, "TRANSFER_TOTAL_BYTES")
+    if total:
+        done = number_of(template, "TRANSFER_BYTES")
+        percent = text_of(template, "TRANSFER_PERCENT")
+        copied = f"{percent} % ({memory_text(done / _BYTES_PER_KB)} of {memory_text(total / _BYTES_PER_KB)})"
+        lines += labels([("COPIED", copied)], _LABEL, 0)
+    return [*section("VIRTUAL MACHINE TRANSFER"), *lines]
+
+
+def _parts(text: str, width: int) -> list[str]:
+    """The text in pieces of at most this width, cut at blanks where there are any."""
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return [line[start : start + width] for line in lines for start in range(0, len(line), width)]
 
 
 def _shown(table: Table) -> list[Column]:

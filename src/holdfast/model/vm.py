@@ -10,6 +10,15 @@ from holdfast.model.snapshot import DiskSnapshots
 from holdfast.model.template import EMPTY, Template
 from holdfast.model.vm_states import LcmState, VmState
 
+SHOWN_WHILE_TRANSFERRED = (
+    "TRANSFER",
+    "TRANSFER_STEP",
+    "TRANSFER_BYTES",
+    "TRANSFER_TOTAL_BYTES",
+    "TRANSFER_PERCENT",
+)
+"""Attributes that the user template of a reply has while a transfer of the VM runs; they are not stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class History:

@@ -11,10 +11,11 @@ from lxml import etree
 
 from holdfast.api.methods import REGISTRY
 from holdfast.api.responder import Responder
+from holdfast.drivers.tm.account import Progress
 from holdfast.engine.ports import Stored
 from holdfast.lifecycle import operations
 from holdfast.model.vm import Operation
-from tests.unit.api.world import ADMIN_SESSION, call_body, installation, reply_values, vm_with_snapshots
+from tests.unit.api.world import ADMIN_SESSION, FakeController, call_body, installation, reply_values, vm_with_snapshots
 
 XSD = Path(__file__).parents[2] / "data" / "xsd"
 NAMESPACE = "http://opennebula.org/XMLSchema"
@@ -77,6 +78,10 @@ def schema(name: str) -> etree.XMLSchema:
 def document(method: str, arguments: tuple[object, ...], *objects: Stored) -> str:
     controller = installation()
     controller.put(*objects)
+    return answer(controller, method, arguments)
+
+
+def answer(controller: FakeController, method: str, arguments: tuple[object, ...]) -> str:
     pieces = asyncio.run(Responder(controller).reply(call_body(method, ADMIN_SESSION, *arguments)))
     succeeded, value, *_ = reply_values(b"".join(pieces))
     assert succeeded == "1", value
@@ -118,6 +123,24 @@ def test_a_vm_with_snapshots_and_every_action_in_its_history_is_valid(
     text = document(method, arguments, vm_with_snapshots(1))
     assert complaints(text, schema_name) == []
     assert ("<SNAPSHOTS>" in text) == (method != "one.vmpool.info")
+
+
+@pytest.mark.parametrize("total", [0, 1 << 30])
+def test_a_vm_whose_files_are_being_moved_says_so_and_is_valid(total: int) -> None:
+    controller = installation()
+    before = answer(controller, "one.vm.info", (1,))
+    controller.transfers.progress[1] = Progress("MV ssh host1:/d/<0>/1 host2:/d/0/1 1 0", 2, 5, total // 4, total)
+    text = answer(controller, "one.vm.info", (1,))
+    assert complaints(text, "vm") == []
+    template = etree.fromstring(text).find("USER_TEMPLATE")
+    assert template is not None
+    assert template.findtext("TRANSFER") == "MV ssh host1:/d/<0>/1 host2:/d/0/1 1 0"
+    assert template.findtext("TRANSFER_STEP") == "2/5"
+    names = ("TRANSFER_BYTES", "TRANSFER_TOTAL_BYTES", "TRANSFER_PERCENT")
+    shown = [template.findtext(name) for name in names]
+    assert shown == (["268435456", "1073741824", "25"] if total else [None, None, None])
+    controller.transfers.progress.clear()
+    assert answer(controller, "one.vm.info", (1,)) == before, "what is cached knows nothing of it"
 
 
 OPERATIONS = [

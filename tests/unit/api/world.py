@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
+from holdfast.drivers.tm.account import Progress
 from holdfast.engine.commands import Command
 from holdfast.engine.ports import Changes, Snapshot, Stored
 from holdfast.engine.state import State
@@ -54,6 +55,7 @@ class FakeTransfers:
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, ...]] = {}
         self.told: dict[tuple[int, int], list[str]] = {}
+        self.progress: dict[int, Progress] = {}
 
     async def lines_of(self, vm: Vm, file: str) -> tuple[str, ...]:
         """The lines of this file."""
@@ -64,6 +66,10 @@ class FakeTransfers:
     def told_by(self, vm_id: int, record: int) -> list[str] | None:
         """What a test says."""
         return self.told.get((vm_id, record))
+
+    def progress_of(self, vm_id: int) -> Progress | None:
+        """What a test says."""
+        return self.progress.get(vm_id)
 
 
 class FakeController:

@@ -69,6 +69,31 @@ def test_show_tells_everything(server: ScriptedServer, capsys: Captured) -> None
     assert_screen("onevm_show", capsys.readouterr().out)
 
 
+def test_show_tells_how_far_a_transfer_is_within_80_columns(server: ScriptedServer, capsys: Captured) -> None:
+    progress = (
+        "<TRANSFER>MV qcow2 front:/var/lib/one//datastores/100/12727 a-host-with-a-long-name.example.org:"
+        "/var/lib/one//datastores/0/12727 12727 0</TRANSFER><TRANSFER_STEP>3/3</TRANSFER_STEP>"
+        "<TRANSFER_BYTES>482344960</TRANSFER_BYTES><TRANSFER_TOTAL_BYTES>1073741824</TRANSFER_TOTAL_BYTES>"
+        "<TRANSFER_PERCENT>44</TRANSFER_PERCENT>"
+    )
+    server.answers["one.vm.info"] = _vm(7, "web", 8).replace(
+        "<HISTORY_RECORDS>", f"<USER_TEMPLATE><NOTE>x</NOTE>{progress}</USER_TEMPLATE><HISTORY_RECORDS>"
+    )
+    assert main(["show", "7"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.partition("VIRTUAL MACHINE TRANSFER")[2].partition("PERMISSIONS")[0].split("\n")[1:-2] == [
+        "STEP                : 3/3",
+        "LINE                : MV qcow2 front:/var/lib/one//datastores/100/12727",
+        "                      a-host-with-a-long-name.example.org:/var/lib/one//datastor",
+        "                      es/0/12727",
+        "                      12727 0",
+        "COPIED              : 44 % (460M of 1G)",
+    ]
+    assert max(map(len, printed.splitlines())) <= 80
+    assert 'NOTE="x"\n' in printed
+    assert "TRANSFER_" not in printed
+
+
 def test_show_of_a_vm_that_never_ran_has_no_history(server: ScriptedServer, capsys: Captured) -> None:
     server.answers["one.vm.info"] = sample("vm_hold.xml")
     assert main(["show", "2"]) == 0

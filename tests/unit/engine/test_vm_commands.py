@@ -438,3 +438,10 @@ def test_a_vm_whose_files_are_between_two_datastores_does_not_move_on_without_th
     rig.call(c.RecoverVm(vm, 0))
     assert rig.vm(vm).state is VmState.POWEROFF
     assert rig.vm(vm).history[-1].ds_id != other
+
+
+@pytest.mark.parametrize("append", [True, False])
+def test_the_progress_of_a_transfer_that_a_client_sends_back_is_not_stored(rig: Rig, append: bool) -> None:
+    vm = rig.running_vm(0)
+    rig.call(c.UpdateVm(vm, 'NOTE="x"\nTRANSFER="CLONE shared a b"\nTRANSFER_PERCENT="40"', append))
+    assert dict(rig.vm(vm).user_template) == {"NOTE": "x"}

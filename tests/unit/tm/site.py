@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.drivers.tm.driver import TmDriver
+from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 from holdfast.model.storage import Datastore
@@ -73,7 +74,13 @@ class Site:
         self, kind: EffectKind, vm: Vm, limit_s: float = 20, datastore: Datastore | None = None, **args: object
     ) -> Answer:
         """Carries out one step."""
-        return asyncio.run(self.driver.run(an_order(kind, vm, None, limit_s, _texts(args), datastore)))
+        return asyncio.run(self.driver.run(self.order(kind, vm, limit_s, datastore, **args)))
+
+    def order(
+        self, kind: EffectKind, vm: Vm, limit_s: float = 20, datastore: Datastore | None = None, **args: object
+    ) -> Order:
+        """The order for one step."""
+        return an_order(kind, vm, None, limit_s, _texts(args), datastore)
 
     def probe(self, kind: EffectKind, vm: Vm, **args: object) -> Answer | None:
         """Asks whether a step was done."""

@@ -29,7 +29,7 @@ def found(pool: Mapping[int, T], oid: int, kind: str) -> T:
 
 
 async def _vm(call: Call, oid: int, decrypt: bool) -> Result:
-    return (call.views.vms.one(found(call.state.vms, oid, "virtual machine")),)
+    return (call.views.vm(found(call.state.vms, oid, "virtual machine")),)
 
 
 async def _host(call: Call, oid: int, decrypt: bool) -> Result:

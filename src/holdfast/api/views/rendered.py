@@ -30,6 +30,10 @@ class Views:
         self._several_records = Fragments(self._extended_vm, lambda: controller.state.vms)
         self._finished = Fragments(self._failover, lambda: controller.state.failovers)
 
+    def vm(self, stored: Vm) -> bytes:
+        """One VM, with its transfer while one runs, as far as it is now."""
+        return vm.with_transfer(self.vms.one(stored), self._controller.transfers.progress_of(stored.oid))
+
     def host(self, stored: Host) -> bytes:
         """One host as it was last heard: beacons are not stored, so the time is put into what is kept."""
         return host.with_time(self.hosts.one(stored), stored.last_seen, self._heard(stored))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from holdfast.api.views import snapshots
-from holdfast.api.views.markup import PERMISSIONS, text
+from holdfast.api.views.markup import PERMISSIONS, embedded, text
 from holdfast.api.views.owners import owner
+from holdfast.drivers.tm.account import Progress
 from holdfast.model.template import Section, Template
 from holdfast.model.template_xml import cdata, write_xml
 from holdfast.model.user import User
@@ -56,6 +57,19 @@ def _body(vm: Vm, users: Mapping[int, User], history: Iterable[History]) -> str:
         f"<HISTORY_RECORDS>{records}</HISTORY_RECORDS>{snapshots.of_disks(vm.snapshots)}"
         "<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS></BACKUP_IDS></BACKUPS></VM>"
     )
+
+
+def with_transfer(fragment: bytes, progress: Progress | None) -> bytes:
+    """A rendered VM with the progress of its transfer, among what OpenNebula's schema leaves open."""
+    if progress is None or not progress.number:
+        return fragment
+    told = {"TRANSFER": progress.line, "TRANSFER_STEP": f"{progress.number}/{progress.count}"}
+    if progress.total_bytes:
+        told["TRANSFER_BYTES"] = str(progress.done_bytes)
+        told["TRANSFER_TOTAL_BYTES"] = str(progress.total_bytes)
+        told["TRANSFER_PERCENT"] = str(progress.percent)
+    before, end, after = fragment.rpartition(embedded("</USER_TEMPLATE>"))
+    return before + embedded(write_xml(Template(told.items()))) + end + after
 
 
 def _template(vm: Vm) -> Template:

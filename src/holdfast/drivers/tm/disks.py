@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from holdfast.drivers.tm import layout
+from holdfast.drivers.tm.copies import copy
 from holdfast.drivers.tm.layers import DiskLayers, active_layer, described
 from holdfast.drivers.tm.lines import Line, TransferError, disk_of
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -131,8 +132,7 @@ class DiskActions:
         """A raw file takes the place of another, or is new; at least ``size_mb`` large."""
         draft = await clockwork.touch(lambda: layout.begin(target), f"preparing {target}")
         async with removed_on_failure(draft):
-            copy = ("cp", "-L", "--preserve=mode,ownership", "--sparse=always", "--reflink=auto", "--")
-            await clockwork.run(*copy, str(source), str(draft), writes=draft)
+            await copy(source, draft, clockwork, "-L", "--preserve=mode,ownership")
             if size_mb * _MIB > (await clockwork.touch(draft.stat, f"looking at {draft}")).st_size:
                 await clockwork.run("qemu-img", "resize", "-q", "-f", "raw", str(draft), f"{size_mb}M", writes=draft)
             await clockwork.touch(

@@ -47,9 +47,9 @@ _PACKAGES = ("", "model", "drivers", "drivers/tm", "drivers/vmm")
 _MODULES = (
     "model/enums", "model/errors", "model/snapshot", "model/template", "model/vm", "model/vm_states",
     "drivers/expendable", "drivers/process", "drivers/process_group", "drivers/vmm/checkpoint",
-    "drivers/tm/account", "drivers/tm/arrivals", "drivers/tm/disks", "drivers/tm/hand", "drivers/tm/hand_orders",
-    "drivers/tm/layers", "drivers/tm/layout", "drivers/tm/lines", "drivers/tm/orders", "drivers/tm/paths",
-    "drivers/tm/probes", "drivers/tm/shared", "drivers/tm/tools",
+    "drivers/tm/account", "drivers/tm/arrivals", "drivers/tm/copies", "drivers/tm/disks", "drivers/tm/hand",
+    "drivers/tm/hand_orders", "drivers/tm/layers", "drivers/tm/layout", "drivers/tm/lines", "drivers/tm/orders",
+    "drivers/tm/paths", "drivers/tm/probes", "drivers/tm/shared", "drivers/tm/tools",
 )  # fmt: skip
 _BEAT_S = SILENCE_S / 4
 _MARGIN_S = 2.0

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from holdfast.drivers.tm import layout
+from holdfast.drivers.tm.copies import copy
 from holdfast.drivers.tm.disks import FORMATS, DiskActions, disk_at, format_of, megabytes
 from holdfast.drivers.tm.layers import DiskLayers, newest_layer
 from holdfast.drivers.tm.lines import Line, TransferError
@@ -61,8 +62,7 @@ class SharedTransfers:
     async def _copy(self, source: Path, target: Path, grown: int, clockwork: Clockwork) -> None:
         draft = await self._begin(layout.begin, target, clockwork)
         async with removed_on_failure(draft):
-            copy = ("cp", "--sparse=always", "--reflink=auto", "--", str(source), str(draft))
-            await clockwork.run(*copy, writes=draft)
+            await copy(source, draft, clockwork)
             if grown:
                 await clockwork.run("qemu-img", "resize", "-q", "-f", "raw", str(draft), f"{grown}M", writes=draft)
             await self._publish(layout.publish_file, draft, target, clockwork)
@@ -102,8 +102,7 @@ class SharedTransfers:
             return
         draft = await clockwork.touch(lambda: layout.begin(target), f"preparing {target}")
         async with removed_on_failure(draft):
-            copy = ("cp", "-a", "--sparse=always", "--reflink=auto", "--", str(origin), str(draft))
-            await clockwork.run(*copy, writes=draft)
+            await copy(origin, draft, clockwork, "-a")
             await self._publish(layout.publish_directory, draft, target, clockwork)
         await clockwork.touch(lambda: layout.finish_move(origin, clockwork.insist), f"removing {origin}")
 

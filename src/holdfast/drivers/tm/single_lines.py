@@ -14,6 +14,7 @@ from pathlib import Path
 
 from holdfast.drivers import expendable
 from holdfast.drivers.tm import layout
+from holdfast.drivers.tm.account import Progress
 from holdfast.drivers.tm.driver import SHARED, TmDriver
 from holdfast.drivers.tm.lines import Line, TransferError, parse
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -102,6 +103,10 @@ class LineDriver:
         """What a line says or has said, None when that is not known any more."""
         transcript = self._transcripts.of(vm_id, record)
         return None if transcript is None else transcript.lines
+
+    def progress_of(self, vm_id: int) -> Progress | None:
+        """How far the VM's transfer is, None when none runs."""
+        return self._tm.accounts.progress_of(vm_id)
 
 
 def _text_of(path: Path) -> str:

@@ -25,7 +25,7 @@ from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
 from holdfast.model.storage import Datastore
 from holdfast.model.template_text import parse_any
-from holdfast.model.vm import Vm
+from holdfast.model.vm import SHOWN_WHILE_TRANSFERRED, Vm
 from holdfast.model.vm_states import VmState
 
 _ANEW = frozenset(RecoverOperation) - {RecoverOperation.SUCCESS, RecoverOperation.FAILURE}
@@ -146,9 +146,12 @@ def _check_way_back(work: Work, vm: Vm, operation: RecoverOperation) -> None:
 
 
 def update(work: Work, command: c.UpdateVm) -> int:
-    """Replaces or merges the user template."""
+    """Replaces or merges the user template.
+
+    A client that edits what it has read sends the progress of a transfer back, too: it is not stored.
+    """
     vm = work.get(Vm, command.oid)
-    given = parse_any(command.text)
+    given = parse_any(command.text).without(*SHOWN_WHILE_TRANSFERRED)
     template = vm.user_template.merged(given) if command.append else given
     work.draft.put(replace(vm, user_template=template))
     return vm.oid
