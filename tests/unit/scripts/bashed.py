@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from holdfast.serve.remotes import install
 from tests.unit.vmm.objects import a_stay, a_vm, an_order
 
 DATA = Path(__file__).parents[2] / "data" / "remotes"
+_OF_THE_STEP = re.compile(r"\(\d+/\d+\) ")
 DISKS = (
     'DISK=[DISK_ID=0, IMAGE_ID=3, SOURCE="{image}", TM_MAD=bashed, DATASTORE_ID=1, FORMAT=raw, CLONE=YES, SAVE=NO]\n'
     'DISK=[DISK_ID=1, IMAGE_ID=4, SOURCE="{image}", TM_MAD=bashed, DATASTORE_ID=1, FORMAT=raw, CLONE=NO, SAVE=YES]\n'
@@ -69,8 +71,13 @@ class BashedSite:
             self.var / "vms",
             "front",
             external=external,
-            log=lambda vm_id, severity, text: self.log.append(f"{severity} {text}"),
+            log=self._noted,
         )
+
+    def _noted(self, vm_id: int, severity: str, text: str) -> None:
+        """What scripts said; that a line of the step began, ended or failed is said for every driver."""
+        if not _OF_THE_STEP.match(text):
+            self.log.append(f"{severity} {text}")
 
     def wish(self, action: str, word: str) -> None:
         """What the action shall do wrong; empty for nothing."""
