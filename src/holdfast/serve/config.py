@@ -26,7 +26,8 @@ class Config:
     """Addresses are ``ip:port`` or ``fd://n``; empty paths are derived from ``var``.
 
     Hooks reach the API at the first address of ``listen``.  ``tm_mad_conf`` declares the site's own transfer drivers: a
-    table for each, with OpenNebula's attributes.
+    table for each, with OpenNebula's attributes.  ``ssh_config`` is how hosts with storage of their own are reached; by
+    default that of the user who runs the controller.
     """
 
     var: Path = Path("/var/lib/holdfast")
@@ -35,6 +36,7 @@ class Config:
     datastores: Path | None = None
     heartbeats: Path | None = None
     one_auth: Path | None = None
+    ssh_config: Path | None = None
     accelerator: str = "auto"
     emulator: str = ""
     beacon_period_s: float = 1.0
@@ -141,6 +143,8 @@ def _checked(config: Config) -> Config:
         TmConf(config.tm_mad_conf)
     except TemplateError as error:
         raise ConfigError(error.message) from None
+    if config.ssh_config and not config.ssh_config.is_file():
+        raise ConfigError(f"ssh_config is {config.ssh_config}, there is no such file: write it or leave the key out.")
     for address in (*config.listen, *config.beacons):
         if inherited_descriptor(address) is None:
             split_address(address)

@@ -22,7 +22,9 @@ from holdfast.drivers.image_origin import PROTECTED
 from holdfast.drivers.images import ImageDriver
 from holdfast.drivers.script_files import ScriptFiles
 from holdfast.drivers.script_runs import ScriptRuns
+from holdfast.drivers.ssh import Ssh, SshSettings
 from holdfast.drivers.tm.driver import TmDriver
+from holdfast.drivers.tm.remote import Hands
 from holdfast.drivers.tm.scripts import SiteTransfers
 from holdfast.drivers.tm.single_lines import LineDriver
 from holdfast.drivers.vmm.dummy import DummyDriver
@@ -153,10 +155,11 @@ class Daemon:
         hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
         remotes, runs = config.var.absolute() / "remotes", self._script_runs(endpoint)
         site_transfers = SiteTransfers(ScriptFiles(remotes, "tm"), runs, self._render)
-        log = self._vm_log.teller("TrM")
-        tm = TmDriver(config.datastores_path, vms_path, clock=self._clock, external=site_transfers, log=log)
+        log, frontend = self._vm_log.teller("TrM"), socket.gethostname()
+        hands = Hands(config.datastores_path, frontend, Ssh(SshSettings(config.var / "ssh", config.ssh_config)))
+        tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site_transfers, log, hands)
         lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)
-        libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm)
+        libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm, hands=hands)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}
         by_kind: dict[EffectKind, Driver] = {
             **dict.fromkeys(_TM_KINDS, tm),

@@ -23,7 +23,9 @@ from holdfast.drivers.expendable import Overdue
 from holdfast.drivers.tm.account import Account, Accounts, Say, silent
 from holdfast.drivers.tm.disks import format_of
 from holdfast.drivers.tm.exports import await_exports
-from holdfast.drivers.tm.layers import DiskLayers, Layer
+from holdfast.drivers.tm.host_files import HostFiles
+from holdfast.drivers.tm.layer_doors import LayerDoors, LocalLayers
+from holdfast.drivers.tm.layers import Layer
 from holdfast.drivers.tm.lines import (
     Line,
     Places,
@@ -38,9 +40,12 @@ from holdfast.drivers.tm.lines import (
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.probes import Probe, found_done
 from holdfast.drivers.tm.reach import within_reach
-from holdfast.drivers.tm.registry import DummyTransfers, External, Registry
+from holdfast.drivers.tm.registry import DummyTransfers, External, Registry, Transfers
+from holdfast.drivers.tm.remote import Hands
+from holdfast.drivers.tm.remote_probes import RemoteProbe
 from holdfast.drivers.tm.requests import request_of
 from holdfast.drivers.tm.shared import SharedTransfers
+from holdfast.drivers.tm.ssh import SshTransfers
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
 from holdfast.drivers.vm_files import read_vm_file, write_vm_file
 from holdfast.engine.ports import Order
@@ -53,12 +58,16 @@ _WHOLE_DISKS = (Step.PROLOG, Step.RESUME)
 _ONE_DISK = (Step.PROLOG_ATTACH, Step.DISK_RESIZE)
 _REMOVALS = (Step.DELETE, Step.DELETE_BOTH)
 SHARED = ("shared", "qcow2")
+_OF_HOSTS = ("ssh", "local")
 VmLog = Callable[[int, str, str], None]
 """Takes a VM's id, a severity (I, E, W, D) and a line for the VM's log."""
 
 
 class TmDriver:
-    """The TM driver; ``frontend`` is the controller's own name in transfer files."""
+    """The TM driver; ``frontend`` is the controller's own name in transfer files.
+
+    Without ``hands`` there is no way to the hosts' own files: no driver ``ssh``, no driver ``local``.
+    """
 
     def __init__(
         self,
@@ -68,6 +77,7 @@ class TmDriver:
         clock: Callable[[], float] = time.time,
         external: External = lambda name: None,
         log: VmLog = lambda vm_id, severity, text: None,
+        hands: Hands | None = None,
     ) -> None:
         self.accounts = Accounts()
         self._log = log
@@ -75,11 +85,14 @@ class TmDriver:
         self._places = Places(str(self._area.root), frontend or socket.gethostname())
         self._vms_path = vms_path
         self._clock = clock
-        self._layers = DiskLayers()
+        self._layers = LocalLayers()
+        self._hands = hands
         self._begun_before: set[int] = set()
         self._probe = Probe(self._area, self._places)
-        shared = SharedTransfers(self._area)
-        self._drivers = Registry({**dict.fromkeys(SHARED, shared), "dummy": DummyTransfers()}, external)
+        built_in: dict[str, Transfers] = dict.fromkeys(SHARED, SharedTransfers(self._area))
+        if hands:
+            built_in |= dict.fromkeys(_OF_HOSTS, SshTransfers(self._area, hands))
+        self._drivers = Registry({**built_in, "dummy": DummyTransfers()}, external)
 
     async def run(self, order: Order) -> Answer:
         """Does it, within the effect's deadline."""
@@ -93,12 +106,18 @@ class TmDriver:
         try:
             request = request_of(order.effect, order.vm)
             clockwork = Clockwork(order.effect.deadline - self._clock())
-            if not self._is_on_shared_storage(request, order.vm):
-                return None
-            found = await found_done(self._probe, request, order.vm, clockwork)
+            found = await self._found_done(request, order, order.vm, clockwork)
         except Exception:  # noqa: BLE001 - a driver never raises; what is wrong is said when the order is carried out
             return None
         return Answer(ok=True, message=found) if found else None
+
+    async def _found_done(self, request: Request, order: Order, vm: Vm, clockwork: Clockwork) -> str:
+        """What shows that a step is done; of what other drivers did, and on lost hosts, files say nothing."""
+        if self._is_work_of(SHARED, request, vm):
+            return await found_done(self._probe, request, vm, clockwork)
+        if self._hands and self._is_work_of(_OF_HOSTS, request, vm) and not order.effect.args.get("LOST"):
+            return await found_done(RemoteProbe(self._area, self._places, self._hands), request, vm, clockwork)
+        return ""
 
     async def run_line(
         self, vm: Vm, text: str, limit_s: float, say: Say = silent, number: int = 1, count: int = 1
@@ -150,31 +169,31 @@ class TmDriver:
 
     async def active_layer(self, vm: Vm, disk_id: int, limit_s: float) -> Layer:
         """The layer of a qcow2 disk that the guest writes; raises TransferError."""
-        disk = await self._layered_disk(vm, disk_id, limit_s)
-        return await self._layers.active(disk, Clockwork(limit_s))
+        disk, layers = await self._layered_disk(vm, disk_id, limit_s)
+        return await layers.active_layer(disk, limit_s)
 
     async def prepare_layer(self, vm: Vm, disk_id: int, snapshot_id: int, limit_s: float) -> Layer:
         """An empty layer for what follows snapshot ``snapshot_id``, complete, not yet used; raises TransferError.
 
         May be repeated; when the disk is pointed there already, it is answered as it is.
         """
-        disk = await self._layered_disk(vm, disk_id, limit_s)
-        return await self._layers.prepare(disk, snapshot_id, Clockwork(limit_s))
+        disk, layers = await self._layered_disk(vm, disk_id, limit_s)
+        return await layers.prepare_layer(disk, snapshot_id, limit_s)
 
     async def insist_on_new_layer(self, vm: Vm, disk_id: int, snapshot_id: int, limit_s: float) -> None:
         """Before an order's first :meth:`prepare_layer`: raises TransferError when somebody else's layer is there."""
-        disk = await self._layered_disk(vm, disk_id, limit_s)
-        await self._layers.insist_on_new(disk, snapshot_id, Clockwork(limit_s))
+        disk, layers = await self._layered_disk(vm, disk_id, limit_s)
+        await layers.insist_on_new_layer(disk, snapshot_id, limit_s)
 
     async def point_at_layer(self, vm: Vm, disk_id: int, layer: Layer, limit_s: float) -> None:
         """``disk.<id>`` leads to this layer from now on: before the hypervisor writes there; raises TransferError."""
-        disk = await self._layered_disk(vm, disk_id, limit_s)
-        await self._layers.point(disk, layer, Clockwork(limit_s))
+        disk, layers = await self._layered_disk(vm, disk_id, limit_s)
+        await layers.point_at_layer(disk, layer, limit_s)
 
     async def withdraw_layer(self, vm: Vm, disk_id: int, layer: Layer, below: Layer, limit_s: float) -> None:
         """The hypervisor certainly did not take ``layer``: the disk is ``below`` again; raises TransferError."""
-        disk = await self._layered_disk(vm, disk_id, limit_s)
-        await self._layers.withdraw(disk, layer, below, Clockwork(limit_s))
+        disk, layers = await self._layered_disk(vm, disk_id, limit_s)
+        await layers.withdraw_layer(disk, layer, below, limit_s)
 
     def transfer_file(self, vm: Vm, step: Step, seq: int = -1) -> Path:
         """Where the transfer file of a step is; -1 is the VM's newest history record."""
@@ -210,7 +229,7 @@ class TmDriver:
 
     async def _insist_on_new_snapshot(self, request: Request, vm: Vm, clockwork: Clockwork) -> None:
         """A layer that lies where this snapshot's would is somebody else's: it must not be taken for done."""
-        if request.snapshot != "SNAP_CREATE" or not self._is_on_shared_storage(request, vm):
+        if request.snapshot != "SNAP_CREATE" or not self._is_work_of((*SHARED, *_OF_HOSTS), request, vm):
             return
         if format_of(disk_of(vm, request.disk_id)) == "qcow2":
             await self.insist_on_new_layer(vm, request.disk_id, request.snapshot_id, clockwork.left_s)
@@ -239,22 +258,24 @@ class TmDriver:
             disks = [disk_of(vm, request.disk_id)]
             await await_exports(datastore, vm.oid, disks, request.size_mb, clockwork)
 
-    def _is_on_shared_storage(self, request: Request, vm: Vm) -> bool:
-        """All of this step's files are where the controller can look: of what other drivers did, they say nothing."""
-        drivers = {line.driver for line in transfer_lines(request, vm, self._places)}
-        return bool(drivers) and drivers.issubset(SHARED)
+    def _is_work_of(self, drivers: Sequence[str], request: Request, vm: Vm) -> bool:
+        """All lines of this step are carried out by these drivers."""
+        names = {self._drivers.name_for(line) for line in transfer_lines(request, vm, self._places)}
+        return bool(names) and names.issubset(drivers)
 
-    async def _layered_disk(self, vm: Vm, disk_id: int, limit_s: float) -> Path:
+    async def _layered_disk(self, vm: Vm, disk_id: int, limit_s: float) -> tuple[Path, LayerDoors]:
         section, record = disk_of(vm, disk_id), record_of(vm)
-        driver = section.get("TM_MAD") or record.tm_mad
-        if driver not in SHARED or format_of(section) != "qcow2":
-            raise TransferError(
-                f"DISK {disk_id} of VM {vm.oid} (TM_MAD {driver}, format {format_of(section)}) has no layers: "
-                "live snapshots need a qcow2 disk on shared storage; power the VM off first"
-            )
+        driver = section.get("TM_MAD_SYSTEM") or section.get("TM_MAD") or record.tm_mad
         path = self._area.vm_path(f"{self._places.directory(record, vm)}/disk.{disk_id}", vm.oid)
-        await Clockwork(limit_s).touch(partial(self._area.confine, path.parent), f"looking at {path}")
-        return path
+        if format_of(section) == "qcow2" and driver in _OF_HOSTS and self._hands:
+            return path, HostFiles(self._hands, record.hostname, vm.oid)
+        if format_of(section) == "qcow2" and driver in SHARED:
+            await Clockwork(limit_s).touch(partial(self._area.confine, path.parent), f"looking at {path}")
+            return path, self._layers
+        raise TransferError(
+            f"DISK {disk_id} of VM {vm.oid} (TM_MAD {driver}, format {format_of(section)}) has no layers: "
+            "live snapshots need a qcow2 disk as a file; power the VM off first"
+        )
 
 
 def _failure(line: Line, number: int, error: HoldfastError) -> TransferError:

@@ -164,7 +164,21 @@ async def _receive(orders: HandOrders, order: Order, clockwork: Clockwork) -> st
     tar = ["tar", "--extract", "--sparse", "--preserve-permissions", "--numeric-owner", "--file=-"]
     async with removed_on_failure(draft):
         await _tar([*tar, f"--directory={draft}"], None, subprocess.DEVNULL, f"writing {draft}", clockwork)
+        await _drained()
     return str(draft)
+
+
+async def _drained() -> None:
+    """Reads the padding behind the end of the stream: who sends it must not find that nobody reads."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def read() -> None:
+        if not os.read(_STDIN, 1 << 16):
+            ended.set()
+
+    loop.add_reader(_STDIN, read)
+    await ended.wait()
+    loop.remove_reader(_STDIN)
 
 
 async def _tar(argv: list[str], given: bytes | None, stdout: int, what: str, clockwork: Clockwork) -> None:

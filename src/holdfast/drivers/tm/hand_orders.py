@@ -25,7 +25,7 @@ from holdfast.drivers.tm.tools import Clockwork
 from holdfast.drivers.vmm.checkpoint import Checkpoint
 
 Order = Mapping[str, Any]
-LOOKS = ("probe", "look", "standing", "begin_move", "image", "send", "receive", "checkpoint.trouble",
+LOOKS = ("probe", "gone", "look", "standing", "begin_move", "image", "send", "receive", "checkpoint.trouble",
          "checkpoint.is_gone", "layers.active_of", "snapshots")  # fmt: skip
 """Orders that change nothing another could mind; all others have the VM to themselves."""
 
@@ -40,6 +40,7 @@ class HandOrders:
         self._orders: dict[str, Callable[[Order, Clockwork], Awaitable[Any]]] = {
             "line": self._line,
             "probe": self._probe,
+            "gone": self._gone,
             "look": self._look,
             "make_directory": self._make_directory,
             "remove": self._remove,
@@ -110,6 +111,10 @@ class HandOrders:
         places = Places(str(self._area.root), order["frontend"])
         request = request_from_data(order["request"])
         return await Probe(self._area, places).finding(request, vm_from_data(order["vm"]), clockwork)
+
+    async def _gone(self, order: Order, clockwork: Clockwork) -> bool:
+        path = self._vm_path(order)
+        return await clockwork.touch(partial(layout.is_gone, path), f"looking at {path}")
 
     async def _look(self, order: Order, clockwork: Clockwork) -> dict[str, Any] | None:
         path = self._file(order)

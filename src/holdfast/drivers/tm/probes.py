@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from holdfast.drivers.tm import layout
 from holdfast.drivers.tm.disks import disk_at, file_of, format_of, has_snapshot, lacks_snapshot
@@ -127,8 +128,15 @@ class Probe:
         return f"snapshot {snapshot_id} of {disk} is as it was wanted" if done else ""
 
 
-async def found_done(probe: Probe, request: Request, vm: Vm, clockwork: Clockwork) -> str:
-    """As :meth:`Probe.finding`; storage that does not answer shows nothing."""
+class Finder(Protocol):
+    """Whoever looks at files: on shared storage, or on hosts."""
+
+    async def finding(self, request: Request, vm: Vm, clockwork: Clockwork) -> str:
+        """What shows that the step is done; empty when nothing does."""
+
+
+async def found_done(probe: Finder, request: Request, vm: Vm, clockwork: Clockwork) -> str:
+    """As :meth:`Finder.finding`; storage that does not answer shows nothing."""
     try:
         return await probe.finding(request, vm, clockwork)
     except TransferError:

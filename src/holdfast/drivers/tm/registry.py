@@ -41,12 +41,16 @@ class Registry:
         self._external = external
 
     def carrying_out(self, line: Line) -> Transfers:
-        """The driver that does a line's work: ``CLONE.ssh shared`` is work for ``ssh``, as both are built in.
+        """The driver that does a line's work."""
+        return self.of(self.name_for(line))
+
+    def name_for(self, line: Line) -> str:
+        """The name of the driver that does a line's work: ``CLONE.ssh shared`` is ``ssh``'s, as both are built in.
 
         A driver of the site knows its own modes.
         """
         mode = line.action.partition(".")[2].lower()
-        return self.of(mode if mode in self._built_in and line.driver in self._built_in else line.driver)
+        return mode if mode in self._built_in and line.driver in self._built_in else line.driver
 
     def of(self, name: str) -> Transfers:
         """The driver; raises TransferError when there is none of this name."""

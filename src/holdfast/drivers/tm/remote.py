@@ -24,7 +24,7 @@ from holdfast.drivers.tm.lines import TransferError
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
 from holdfast.model.errors import HoldfastError
 
-COMMAND = """exec python3 -I -X utf8 -c 'i=open(0,"rb",0,closefd=False);exec(i.readline())'"""
+COMMAND = """exec python3 -I -S -X utf8 -c 'i=open(0,"rb",0,closefd=False);exec(i.readline())'"""
 """What the host's shell reads.  Always the same: the program and its order come in on stdin."""
 
 _LOADER = """
@@ -240,4 +240,4 @@ def _program() -> bytes:
 
 def _here() -> list[str]:
     """The same command without a shell."""
-    return ["-I", "-X", "utf8", "-c", COMMAND.split("'")[1]]
+    return ["-I", "-S", "-X", "utf8", "-c", COMMAND.split("'")[1]]
