@@ -14,6 +14,7 @@ from holdfast.cli.options import Option
 from holdfast.cli.vm_actions import ACTION_COMMANDS
 from holdfast.cli.vm_create import CREATE_OPTIONS, create
 from holdfast.cli.vm_devices import DEVICE_COMMANDS
+from holdfast.cli.vm_repair_table import repair_of
 from holdfast.cli.vm_screen import print_vm
 from holdfast.cli.vm_snapshots import SNAPSHOT_COMMANDS
 from holdfast.cli.vm_table import VM_TABLE
@@ -41,7 +42,8 @@ def _show(call: Call) -> int:
     vm_id = find_id(call.client, "VM", call.arguments[0])
     text = call.client.text("one.vm.info", vm_id, call.values.switch("decrypt"))
     if not print_document(text, call.values):
-        print_vm(parse(text, "The server"), time.time(), everything=call.values.switch("all"))
+        vm = parse(text, "The server")
+        print_vm(vm, time.time(), everything=call.values.switch("all"), repair=repair_of(call.client, vm))
     return 0
 
 

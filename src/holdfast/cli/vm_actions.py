@@ -32,6 +32,8 @@ _RECOVER_OPTIONS = (
     Option("delete", description="remove the VM and what is left of it"),
     Option("recreate", description="remove it and create it anew"),
     Option("delete-db", description="forget the VM and leave everything on the host as it is"),
+    Option("interactive", description="with --retry: go through the transfer, action by action"),
+    Option("take-over", description="with --interactive: even if somebody else is at it"),
 )
 _RECOVER_OPERATIONS = {
     "failure": RecoverOperation.FAILURE,
@@ -92,6 +94,14 @@ def _recover(call: Call) -> int:
         found = " and ".join(f"--{name}" for name in chosen) or "none"
         wanted = ", ".join(f"--{name}" for name in _RECOVER_OPERATIONS)
         raise UsageError(f"Say in one way how to recover: {wanted} (given: {found}).")
+    if call.values.switch("interactive"):
+        if chosen != ["retry"]:
+            raise UsageError(f"--interactive goes with --retry, not with --{chosen[0]}.")
+        from holdfast.cli.vm_repair import repair
+
+        return repair(call)
+    if call.values.switch("take-over"):
+        raise UsageError("--take-over goes with --retry --interactive.")
     operation = int(_RECOVER_OPERATIONS[chosen[0]])
     return actions.for_each(
         call, "VM", "recovering", lambda vm: call.client.identifier("one.vm.recover", vm, operation)

@@ -12,6 +12,7 @@ from holdfast.cli.states import LOCK_NAMES, action_word, lcm_name, vm_name, word
 from holdfast.cli.table import Column, Table, View
 from holdfast.cli.terminal import PAGE_WIDTH, harmless
 from holdfast.cli.units import memory_text, period_text, prolog_text, time_text
+from holdfast.cli.vm_repair_table import repair_section
 from holdfast.cli.vm_snapshot_table import DISK_SNAPSHOT_TABLE, SNAPSHOT_TABLE, disk_snapshots, system_snapshots
 from holdfast.cli.vm_table import vm_host
 from holdfast.cli.xmltree import integer_of, last_history, number_of, text_of
@@ -23,8 +24,8 @@ _BYTES_PER_KB = 1024
 _SHOWN_ELSEWHERE = ("DISK", "NIC", "SECURITY_GROUP_RULE", "SNAPSHOT", "SCHED_ACTION")
 
 
-def print_vm(vm: Element, now_s: float, everything: bool = False) -> None:
-    """Prints the VM; with ``everything`` the template repeats what has a section of its own."""
+def print_vm(vm: Element, now_s: float, everything: bool = False, repair: Element | None = None) -> None:
+    """Prints the VM and the ``repair`` of its transfer; ``everything``: the template repeats what has a section."""
     template = vm.find("TEMPLATE")
     without = () if everything else _SHOWN_ELSEWHERE
     print_screen(
@@ -37,6 +38,7 @@ def print_vm(vm: Element, now_s: float, everything: bool = False) -> None:
         _rows("VM NICS", vm.findall("TEMPLATE/NIC"), _NICS, now_s),
         _rows("SNAPSHOTS", system_snapshots(vm), _shown(SNAPSHOT_TABLE), now_s),
         _rows("VIRTUAL MACHINE HISTORY", vm.findall("HISTORY_RECORDS/HISTORY"), _HISTORY, now_s),
+        repair_section(repair),
         [*section("USER TEMPLATE"), *attributes(vm.find("USER_TEMPLATE"), SHOWN_WHILE_TRANSFERRED)],
         [*section("VIRTUAL MACHINE TEMPLATE"), *attributes(template, without)],
     )

@@ -35,4 +35,12 @@ class Ended:
     effect: Effect
 
 
-Notice = Moved | Ordered | Ended
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """Somebody did something in the repair of a VM's transfer."""
+
+    vm_id: int
+    text: str
+
+
+Notice = Moved | Ordered | Ended | Repaired

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from holdfast.engine.notices import Repaired
 from holdfast.engine.work import Work
 from holdfast.lifecycle import repair as rules
 from holdfast.lifecycle.repair import Presence
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectState
-from holdfast.model.repair import Repair, RepairResult
+from holdfast.model.repair import NOBODY, Repair, RepairResult
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import VmState
 
@@ -48,10 +49,25 @@ def _result(answer: Answer) -> RepairResult:
 
 def keep(work: Work, repair: Repair) -> None:
     """Stages the repair, and what its VM tells about it."""
+    _log(work, work.find(Repair, repair.oid), repair)
     work.draft.put(repair)
     vm = work.find(Vm, repair.oid)
     if vm is not None:
         _tell(work, vm, repair)
+
+
+def _log(work: Work, before: Repair | None, after: Repair) -> None:
+    """What is new in the repair goes into the VM's log."""
+    known = set(before.records) if before is not None else set()
+    for record in after.records:
+        if record not in known:
+            work.notices.append(Repaired(after.oid, rules.deed_text(after, record)))
+    holder = before.holder if before is not None else NOBODY
+    if holder != after.holder:
+        said = (
+            f"is being repaired by {after.holder}" if after.is_held else f"is not being repaired by {holder} any more"
+        )
+        work.notices.append(Repaired(after.oid, f"{after.file} {said}"))
 
 
 def _tell(work: Work, vm: Vm, repair: Repair) -> Vm:
@@ -73,7 +89,9 @@ def follow(work: Work, before: Vm, after: Vm) -> Vm:
     if not repair.ended and (after.position != before.position or after.effect_id != before.effect_id):
         why = f"VM {after.oid} went on to {after.state_name} ({work.actor.name})"
         work.close(repair.effect_id, EffectState.SUPERSEDED, why)
-        repair = rules.over(repair, why, work.now)
+        ended = rules.over(repair, why, work.now)
+        _log(work, repair, ended)
+        repair = ended
         work.draft.put(repair)
         after = _tell(work, after, repair)
     if after.state is VmState.DONE:

@@ -259,19 +259,34 @@ def skipped_lines(repair: Repair) -> tuple[int, ...]:
 
 
 def summary(repair: Repair) -> str:
-    """The repair in a line, for the VM's user template; empty when it is over and nothing was left out."""
-    left_out = skipped_lines(repair)
-    if repair.ended and not left_out:
-        return ""
-    last = repair.records[-1] if repair.records else None
-    by = f" by {last.user} ({last.seat}), {moment(last.at)}" if last is not None else ""
-    warning = f"; SKIPPED: action {', '.join(map(str, left_out))} of {len(repair.lines)}{by}" if left_out else ""
-    if repair.ended:
-        return f"{repair.file}{warning}; {repair.ended}"
+    """The repair in a line, for the VM's user template: who is or was at it, how far, and a warning."""
+    warning = _warning(repair)
     if repair.is_held:
         return f"{repair.file} is being repaired by {repair.holder} since {moment(repair.holder.since)}{warning}"
+    last = repair.records[-1] if repair.records else None
+    by = f" by {last.user} ({last.seat}), {moment(last.at)}" if last is not None else ""
+    if repair.ended:
+        return f"{repair.file} was repaired{by}{warning}; {repair.ended}"
     where = "after all actions" if repair.is_complete else f"at action {repair.position + 1} of {len(repair.lines)}"
-    return f"{repair.file}: its repair was left {where}{warning or by}"
+    return f"{repair.file}: its repair was left {where}{by}{warning}"
+
+
+def _warning(repair: Repair) -> str:
+    left_out = ", ".join(map(str, skipped_lines(repair)))
+    return f"; SKIPPED: action {left_out} of {len(repair.lines)}" if left_out else ""
+
+
+def deed_text(repair: Repair, record: RepairRecord) -> str:
+    """A record for the VM's log; a line that runs is told when it ends."""
+    who = f"{record.user} ({record.seat})"
+    if record.deed is RepairDeed.TAKE_OVER:
+        return f"Repair of {record.file}: {record.output} by {who}"
+    said = f"Repair of {record.file}: action {record.line} of {len(repair.lines)}"
+    if record.deed is RepairDeed.SKIP:
+        return f"{said} was SKIPPED by {who}: {record.text}"
+    if record.result is RepairResult.RUNNING:
+        return f"{said} is run by {who}: {record.text}"
+    return f"{said}, run by {who}: {record.result.value}"
 
 
 def _noted(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from holdfast.engine.messages import failure_of
-from holdfast.engine.notices import Ended, Moved, Notice, Ordered
+from holdfast.engine.notices import Ended, Moved, Notice, Ordered, Repaired
 from holdfast.lifecycle.positions import CLEANUP_DELETE
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind, EffectState
@@ -24,6 +24,8 @@ def lines_of(notices: Iterable[Notice], vms: Mapping[int, Vm], vms_path: Path) -
                 yield from _ordered(effect, vms, vms_path)
             case Ended(effect=effect):
                 yield from _ended(effect)
+            case Repaired(vm_id=vm_id, text=text):
+                yield VmLine(vm_id, "TrM", "I", text)
 
 
 def _moved(moved: Moved) -> Iterator[VmLine]:

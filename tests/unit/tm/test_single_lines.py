@@ -117,7 +117,12 @@ def test_after_a_restart_a_line_is_not_run_again_its_outcome_is_unknown(site: Si
     answer = asyncio.run(lines(site).probe(order(site, move(site))))
     assert answer == Answer(False, UNSEEN, certain=False, values={"OUTPUT": f"LOG W  {UNSEEN}"})
     assert (site.directory / "disk.0").exists()
-    for text in ("CLONE qcow2 a:/x b:/y 7 1", "", "MV shared", "MV shared a:/etc b:/tmp 7 0"):
+    for text in (
+        f"MV.ssh shared a:{site.root}/0/7 b:{site.root}/0/7 7 0",
+        "",
+        "MV shared",
+        "MV shared a:/etc b:/tmp 7 0",
+    ):
         found = asyncio.run(lines(site).probe(order(site, text)))
         assert found is not None
         assert not found.certain

@@ -52,10 +52,10 @@ async def _output(call: Call, oid: int, record: int, after: int, wait_s: int) ->
     ends = asyncio.get_running_loop().time() + wait_s
     while True:
         wanted = _record(call, oid, record)
-        said = _said(call, oid, wanted)
+        first, said = _said(call, oid, wanted, after)
         over = asyncio.get_running_loop().time() >= ends
-        if over or wanted.result is not RepairResult.RUNNING or len(said) > after:
-            return (embedded(view.output(wanted, after, said[after:])),)
+        if over or said or wanted.result is not RepairResult.RUNNING:
+            return (embedded(view.output(wanted, first, said)),)
         await asyncio.sleep(LOOK_EVERY_S)
 
 
@@ -66,12 +66,10 @@ def _record(call: Call, oid: int, number: int) -> RepairRecord:
     return record
 
 
-def _said(call: Call, oid: int, record: RepairRecord) -> Sequence[str]:
-    """The whole of it while the controller remembers, else what is kept in the record."""
+def _said(call: Call, oid: int, record: RepairRecord, after: int) -> tuple[int, Sequence[str]]:
+    """What came after so many lines, as long as the controller remembers; else all that is kept in the record."""
     said = call.controller.transfers.told_by(oid, record.number)
-    if said is not None:
-        return said
-    return record.output.splitlines()
+    return (0, record.output.splitlines()) if said is None else (after, said[after:])
 
 
 _SESSION = "oid:int session:string"
@@ -104,6 +102,6 @@ METHODS: tuple[Method, ...] = (
         params("oid:int record:int after:int=0 wait:int=0"),
         _output,
         "string",
-        "What a line says, without the first lines; waits up to so many seconds for more.",
+        "What a line says, after the first lines (from FIRST on); waits up to so many seconds for more.",
     ),
 )

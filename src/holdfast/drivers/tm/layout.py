@@ -35,9 +35,19 @@ def snapshots_of(disk: Path) -> Path:
     return disk.with_name(f"{disk.name}.snap")
 
 
+def make_directory(path: Path) -> None:
+    """The directory is there afterwards; a link to a storage that is not mounted is named as such."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if not path.is_symlink():
+            raise
+        raise TransferError(f"{path} leads to {path.readlink()}, which is not there: is its storage mounted?") from None
+
+
 def begin(path: Path) -> Path:
     """A new draft name for ``path``, whose directory exists afterwards; drafts left by earlier attempts go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     drop_drafts(path)
     return _draft_of(path)
 
@@ -167,7 +177,7 @@ def needs_copy(origin: Path, target: Path, insist: Insist = _yes) -> bool:
         if not is_there(target):
             raise TransferError(f"neither {origin} nor {target} exists")
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(target.parent)
     discard(target, insist)
     insist()
     try:

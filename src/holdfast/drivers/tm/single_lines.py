@@ -25,6 +25,7 @@ from holdfast.model.effect import Answer
 from holdfast.model.errors import ActionError
 from holdfast.model.vm import Vm
 
+_MOVES = ("MV", *(f"MV.{mode.upper()}" for mode in SHARED))
 READ_LIMIT_S = 10.0
 FILE_AT_MOST = 1 << 20
 UNSEEN = (
@@ -75,7 +76,7 @@ class LineDriver:
             return ""
 
     async def _arrived(self, line: Line, vm: Vm) -> str:
-        if line.driver not in SHARED or line.action.partition(".")[0].upper() != "MV":
+        if line.driver not in SHARED or line.action.upper() not in _MOVES:
             return ""
         source, target = (self._area.vm_path(word, vm.oid) for word in line.words(2)[:2])
         if source == target or target.name.startswith("disk."):
