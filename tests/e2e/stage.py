@@ -19,7 +19,7 @@ from holdfast.sandbox.controller import Controller
 from holdfast.sandbox.disks import find_disk
 from holdfast.sandbox.layout import IMAGE_DATASTORE, Layout
 from holdfast.sandbox.ledger import Ledger
-from holdfast.sandbox.rack import BmcMode, Rack, RackConfig
+from holdfast.sandbox.rack import BmcMode, Rack, RackConfig, Storage
 from tests.e2e.daemon import until
 
 GUESTS_LIMIT_S = 60.0
@@ -27,10 +27,10 @@ FAILOVER_LIMIT_S = 60.0
 
 
 @contextmanager
-def rack_with_controller(config: RackConfig | None = None) -> Iterator[Stage]:
-    """A rack of three hosts, or another, and its controller, whose log is printed in the end."""
+def rack_with_controller(hosts: int = 3, storage: Storage = Storage.DIR) -> Iterator[Stage]:
+    """A rack and its controller, whose log is printed in the end."""
     scratch = Path(tempfile.mkdtemp(prefix="hf-", dir="/var/tmp"))
-    rack = racks.start(config or RackConfig(scratch / "rack", hosts=3))
+    rack = racks.start(RackConfig(scratch / "rack", hosts, storage))
     try:
         stage = Stage(rack, controllers.start(OwnMounts.of(rack)))
         yield stage

@@ -107,8 +107,10 @@ def launch(rack: Rack, listening: socket.socket) -> Controller:
 
 
 def _serve_argv(rack: Rack, folder: Path, descriptor: int) -> list[str]:
+    config = folder / "holdfast.toml"
+    config.write_text(f'ssh_config = "{rack.ssh_config}"\n' if rack.ssh_config else "", encoding="utf-8")
     return [
-        *(sys.executable, "-m", "holdfast", "serve"),
+        *(sys.executable, "-m", "holdfast", "serve", "--config", str(config)),
         *("--var", str(folder)),
         *("--listen", INSIDE, "--listen", f"fd://{descriptor}"),
         *("--beacons", f"{rack.controller_address}:{BEACON_PORT}"),

@@ -1,0 +1,297 @@
+"""Real VMs on hosts that share nothing: their files are on one host at a time, copied by ssh, and never in two places.
+
+The guest's ledger judges as everywhere; checksums compare what left a host with what arrived; and after each step every
+host and the controller is searched for files that nobody needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from holdfast.sandbox.errors import RackError
+from holdfast.sandbox.guest import guest_template, make_ledger_image
+from holdfast.sandbox.ledger import Ledger
+from holdfast.sandbox.rack import Storage
+from tests.e2e.daemon import until
+from tests.e2e.fleet import Fleet
+from tests.e2e.stage import Stage, rack_with_controller
+
+pytestmark = pytest.mark.rack
+STEP_LIMIT_S = 90.0
+RUNNING = ("3", "3")
+STOPPED = ("4", "0")
+SUSPENDED = ("5", "0")
+DONE = ("6", "0")
+POWEROFF = ("8", "0")
+UNDEPLOYED = ("9", "0")
+FRONT = "the controller"
+VM = "retry"
+BALLAST_BYTES = 96 << 20
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """A rack of two hosts that share nothing, with a controller."""
+    with rack_with_controller(hosts=2, storage=Storage.SSH) as built:
+        yield built
+        built.end_all_guests()
+
+
+class Nomad:
+    """One VM on its way between hosts that share nothing."""
+
+    def __init__(self, stage: Stage, name: str, image_format: str) -> None:
+        self.stage, self.name = stage, name
+        self.system = datastore(stage, "ssh_system")
+        image_id = ledger_image(stage, name, image_format)
+        text = guest_template(name, stage.rack, image_id=image_id)
+        self.vm_id = int(str(stage.call("one.vm.allocate", text, True)))
+        self.boots = 0
+
+    def info(self) -> Element:
+        """What the API says."""
+        return self.stage.xml("one.vm.info", self.vm_id)
+
+    def act(self, action: str, state: tuple[str, str]) -> None:
+        """``one.vm.action``, until the VM is there."""
+        self.stage.call("one.vm.action", action, self.vm_id)
+        self.reach(state)
+
+    def reach(self, state: tuple[str, str]) -> None:
+        """Waits until the VM is in this state."""
+
+        def look() -> bool:
+            info = self.info()
+            error = info.findtext("USER_TEMPLATE/ERROR", "")
+            assert not error, error
+            return (info.findtext("STATE", ""), info.findtext("LCM_STATE", "")) == state
+
+        until(look, STEP_LIMIT_S, f"VM {self.vm_id} in state {state}")
+
+    def deploy(self, host: str) -> None:
+        """On this host."""
+        self.stage.call("one.vm.deploy", self.vm_id, self.stage.host_ids[host], False, -1, "")
+        self.reach(RUNNING)
+
+    def migrate(self, host: str, state: tuple[str, str] = RUNNING, kind: int = 0) -> None:
+        """To this host; 0 saves, 1 powers off."""
+        self.stage.call("one.vm.migrate", self.vm_id, self.stage.host_ids[host], False, False, -1, kind)
+        self.reach(state)
+
+    def writes_on(self, host: str, boots: int) -> Ledger:
+        """The guest goes on writing on this host, where alone its files are."""
+        known = self.stage.ledger(self.name).writers if self.boots == boots else ()
+        written = known[-1].acknowledged if known else 0
+        self.boots = boots
+        read = self.stage.wait_for_writer(self.name, boots, written + 5)
+        assert read.ok, read.to_json()
+        assert self.stage.vm_at(self.vm_id)[2][-1] == host
+        assert set(self.places()) == {host}
+        return read
+
+    def places(self) -> dict[str, set[str]]:
+        """Every place that has files of the VM's datastore, with their names."""
+        roots = {host: self.stage.rack.host_datastores(host) for host in self.stage.host_ids}
+        found = {place: files(root / str(self.system)) for place, root in {**roots, FRONT: self.front}.items()}
+        return {place: names for place, names in found.items() if names}
+
+    @property
+    def front(self) -> Path:
+        """The controller's own datastores."""
+        return self.stage.rack.datastores_path
+
+    def on_host(self, host: str, name: str) -> Path:
+        """A file of the VM on a host."""
+        return self.stage.rack.host_datastores(host) / str(self.system) / str(self.vm_id) / name
+
+    def named(self, *names: str) -> set[str]:
+        """These files of the VM, as ``places`` names them."""
+        return {f"{self.vm_id}/{name}" for name in names}
+
+
+class Moving:
+    """A VM with a second disk that takes a while to copy, which is moved although something is broken."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        ballast = stage.rack.directory / "ballast.image"
+        ballast.write_bytes(os.urandom(BALLAST_BYTES))
+        self.ballast = register_image(stage, "ballast", ballast, "raw")
+        self.checksum = checksum(ballast)
+        ballast.unlink()
+        self.fleet = Fleet(stage, "moving", (VM,), f'DISK = [ IMAGE_ID = "{self.ballast}", DEV_PREFIX = "vd" ]')
+        self.system = datastore(stage, "ssh_system")
+        self.number = self.fleet.ids[VM]
+
+    def start(self, host: str) -> None:
+        """It runs and writes here."""
+        self.fleet.deploy(host)
+        self.reach("RUNNING")
+        self.fleet.write({VM: 1})
+
+    def reach(self, state: str) -> None:
+        """It is there."""
+        self.fleet.reach(state, VM)
+
+    def fails(self, origin: str, target: str, said: str, act: Callable[[], None] = lambda: None) -> None:
+        """A move that is broken, by ``act`` if by nothing yet, fails, says why, and leaves all that it was to move."""
+        self.fleet.migrate(target)
+        act()
+        self.reach("PROLOG_MIGRATE_FAILURE")
+        assert re.search(said, self.fleet.error(VM)), self.fleet.error(VM)
+        assert {"disk.0", "disk.1", "checkpoint"} == self.names(origin)
+        assert checksum(self.path(origin) / "disk.1") == self.checksum
+
+    def recovers(self, origin: str, target: str) -> None:
+        """What was broken is repaired: the same boot goes on at the target, and nothing is left of any attempt."""
+        self.fleet.recover("retry", VM)
+        self.reach("RUNNING")
+        self.fleet.write({VM: 1})
+        assert self.names(target) == {"disk.0", "disk.1"}
+        assert checksum(self.path(target) / "disk.1") == self.checksum
+        assert files(self.stage.rack.host_datastores(origin) / str(self.system)) == set()
+        assert files(self.stage.rack.datastores_path / str(self.system)) == set()
+
+    def path(self, host: str) -> Path:
+        """Its directory on a host."""
+        return self.stage.rack.host_datastores(host) / str(self.system) / str(self.number)
+
+    def names(self, host: str) -> set[str]:
+        """What it has on a host."""
+        return files(self.path(host))
+
+
+def datastore(stage: Stage, name: str) -> int:
+    """The ID of this datastore."""
+    found = stage.xml("one.datastorepool.info").findall("DATASTORE")
+    return next(int(each.findtext("ID", "")) for each in found if each.findtext("NAME") == name)
+
+
+def ledger_image(stage: Stage, name: str, image_format: str) -> int:
+    """A new image for one guest, in the images of hosts that share nothing."""
+    path = stage.rack.directory / f"{name}.image"
+    make_ledger_image(path, 16, image_format)
+    image_id = register_image(stage, name, path, image_format)
+    path.unlink()
+    return image_id
+
+
+def register_image(stage: Stage, name: str, path: Path, image_format: str) -> int:
+    """A copy of this file is an image, and ready."""
+    text = f'NAME="{name}"\nPATH="{path}"\nTYPE="DATABLOCK"\nFORMAT="{image_format}"'
+    image_id = int(str(stage.call("one.image.allocate", text, datastore(stage, "ssh_images"))))
+    until(lambda: stage.xml("one.image.info", image_id).findtext("STATE") == "1", what=f"image {name} ready")
+    return image_id
+
+
+def files(root: Path) -> set[str]:
+    """All files and links below, and folders that hold nothing."""
+    inner = {path.parent for path in root.glob("**/*")}
+    return {str(path.relative_to(root)) for path in root.glob("**/*") if path not in inner}
+
+
+def checksum(path: Path) -> str:
+    """Of the whole file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_vm_lives_on_hosts_that_share_nothing(stage: Stage) -> None:
+    vm = Nomad(stage, "nomad", "raw")
+    vm.deploy("host1")
+    vm.writes_on("host1", boots=1)
+    with pytest.raises(RackError, match=r"cannot be migrated live: datastore .* is not shared"):
+        stage.call("one.vm.migrate", vm.vm_id, stage.host_ids["host2"], True, False, -1, 0)
+    vm.writes_on("host1", boots=1)
+
+    vm.migrate("host2")
+    vm.writes_on("host2", boots=1)
+    assert vm.places() == {"host2": vm.named("disk.0")}, "the checkpoint is gone, too"
+    vm.migrate("host1", kind=1)
+    vm.writes_on("host1", boots=2)
+    vm.act("suspend", SUSPENDED)
+    assert vm.places() == {"host1": vm.named("disk.0", "checkpoint")}
+    vm.migrate("host2", SUSPENDED)
+    assert vm.places() == {"host2": vm.named("disk.0", "checkpoint")}
+    vm.act("resume", RUNNING)
+    vm.writes_on("host2", boots=2)
+
+    vm.act("stop", STOPPED)
+    assert vm.places() == {FRONT: vm.named("disk.0", "checkpoint")}
+    vm.deploy("host1")
+    vm.writes_on("host1", boots=2)
+    vm.act("undeploy", UNDEPLOYED)
+    assert vm.places() == {FRONT: vm.named("disk.0")}
+    vm.deploy("host2")
+    vm.writes_on("host2", boots=3)
+
+    vm.act("poweroff", POWEROFF)
+    left = checksum(vm.on_host("host2", "disk.0"))
+    vm.migrate("host1", POWEROFF)
+    assert checksum(vm.on_host("host1", "disk.0")) == left
+    vm.act("resume", RUNNING)
+    vm.writes_on("host1", boots=4)
+    vm.act("terminate", DONE)
+    assert vm.places() == {}
+
+
+def test_moves_that_fail_lose_nothing_and_go_on_when_the_fault_is_repaired(stage: Stage) -> None:
+    vm = Moving(stage)
+    image = Path(stage.xml("one.image.info", vm.ballast).findtext("SOURCE", ""))
+    aside = image.rename(image.with_name("aside"))
+    vm.fleet.deploy("host1")
+    vm.reach("PROLOG_FAILURE")
+    assert f"image {image} does not exist" in vm.fleet.error(VM)
+    aside.rename(image)
+    vm.fleet.recover("retry", VM)
+    vm.reach("RUNNING")
+    vm.fleet.write({VM: 1})
+
+    folder = str(stage.rack.datastores_path / str(vm.system))
+    stage.on("host2", "mkdir", folder)
+    stage.on("host2", "mount", "-t", "tmpfs", "-o", "size=16m,mode=777", "small", folder)
+    vm.fails("host1", "host2", "no space is left in .*: [0-9]+ MB are needed, [0-9]+ MB are free")
+    stage.on("host2", "umount", folder)
+    vm.recovers("host1", "host2")
+
+    locked = stage.rack.host_datastores("host1") / str(vm.system)
+    locked.chmod(0o500)
+    vm.fails("host2", "host1", "host host1: .*Permission denied")
+    locked.chmod(0o700)
+    vm.recovers("host2", "host1")
+
+    stage.rack.switch_ssh("host2", on=False)
+    vm.fails("host1", "host2", "host host2.*Connection refused")
+    stage.rack.switch_ssh("host2", on=True)
+    vm.recovers("host1", "host2")
+
+    vm.fails("host2", "host1", "tar failed with exit code -9", lambda: kill_tar(stage, "host1"))
+    vm.recovers("host2", "host1")
+
+    vm.fails("host1", "host2", "host host2", lambda: lose_while_copying(stage, "host2"))
+    stage.rack.power_on("host2")
+    until(lambda: stage.host("host2").findtext("STATE") == "2", what="host2 in service again")
+    vm.recovers("host1", "host2")
+    vm.fleet.act("terminate-hard")
+    vm.reach("DONE")
+    assert not vm.path("host2").exists()
+
+
+def kill_tar(stage: Stage, host: str) -> None:
+    """SIGKILL of the program that writes the copy."""
+    kill = stage.rack.enter_host_argv(host, ["pkill", "-KILL", "-x", "tar"])
+    until(lambda: subprocess.run(kill, capture_output=True, timeout=30, check=False).returncode == 0, what="a copy")
+
+
+def lose_while_copying(stage: Stage, host: str) -> None:
+    """The host that a copy goes to loses its power."""
+    look = stage.rack.enter_host_argv(host, ["pgrep", "-x", "tar"])
+    until(lambda: subprocess.run(look, capture_output=True, timeout=30, check=False).returncode == 0, what="a copy")
+    stage.rack.power_off(host)
