@@ -191,9 +191,9 @@ class Daemon:
         """Creates a hook."""
         return int(self.api.call("one.hook.allocate", template))
 
-    def host(self, name: str, im_mad: str = "dummy", **attributes: str) -> int:
+    def host(self, name: str, im_mad: str = "dummy", vm_mad: str = "dummy", **attributes: str) -> int:
         """Registers a dummy host; with the driver that speaks for it, returns when it is MONITORED."""
-        host_id = int(self.api.call("one.host.allocate", name, im_mad, "dummy", -1))
+        host_id = int(self.api.call("one.host.allocate", name, im_mad, vm_mad, -1))
         self.set_host(host_id, **attributes)
         if im_mad == "dummy":
             until(lambda: self.host_state(host_id) == "2", what=f"{name} MONITORED")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,19 +21,22 @@ TM_MAD_CONF = {
 }
 PROLOG_FAILURE, RUNNING, DONE = (("3", str(LcmState.PROLOG_FAILURE.value)), ("3", "3"), ("6", "0"))
 
+BOOT_FAILURE = ("3", str(LcmState.BOOT_FAILURE.value))
+
 
 class Stage:
     """A controller whose site has the transfer driver ``bashed``, datastores of it, an image and a dummy host."""
 
-    def __init__(self, base: Path) -> None:
-        self.daemon = Daemon(base / "controller", TM_MAD_CONF)
+    def __init__(self, base: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.daemon = Daemon(base / "controller", {**TM_MAD_CONF, **(settings or {})})
         remotes = self.daemon.var / "remotes"
+        shutil.copytree(DATA / "vmm" / "bashed", remotes / "vmm" / "bashed", symlinks=True)
         self.folder = remotes / "tm" / "bashed"
         shutil.copytree(DATA / "tm" / "bashed", self.folder, symlinks=True)
         (self.folder / "wishes").mkdir()
         etc = self.daemon.var / "one" / "etc"
         etc.mkdir(parents=True)
-        (etc / "tmrc").write_text(f"SSH={DATA / 'bin' / 'local_ssh'}\n")
+        (etc / "tmrc").write_text(f"SSH={DATA / 'bin' / 'local_ssh'}\nBASHED_STATE={base / 'state'}\n")
         self.daemon.start()
         self.host = self.daemon.host("kvm1")
         self.images = self._datastore('NAME="images"\nTYPE="IMAGE_DS"\nDS_MAD="fs"\nTM_MAD="bashed"')
@@ -163,3 +166,31 @@ def test_no_secret_is_in_the_arguments_or_the_environment_of_a_script(stage: Sta
                 seen += 1
                 assert secret.encode() not in environment + words
     assert seen
+
+
+def test_a_vm_lives_on_a_hypervisor_of_the_site_fails_and_is_recovered(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, {"vmm_mad.bashed.LOCAL": "YES"})
+    try:
+        daemon, state = stage.daemon, tmp_path / "state"
+        second = daemon.host("kvm2", vm_mad="bashed")
+        stage.host = daemon.host("kvm3", vm_mad="bashed")
+        (state / "wishes").mkdir(parents=True)
+        (state / "wishes/deploy").write_text("once fail\n")
+        vm_id = stage.vm()
+        stage.wait(vm_id, BOOT_FAILURE)
+        assert "no luck with deploy" in stage.error(vm_id)
+        daemon.done("onevm", "recover", str(vm_id), "--retry")
+        stage.wait(vm_id, RUNNING)
+        assert (state / f"kvm3/one-{vm_id}").exists()
+        daemon.done("onevm", "migrate", "--live", str(vm_id), str(second))
+        daemon.wait_for_vm(vm_id, second)
+        assert (state / f"kvm2/one-{vm_id}").exists()
+        assert stage.actions() == ["clone", "mkimage", "premigrate", "postmigrate"]
+        daemon.done("onevm", "poweroff", str(vm_id))
+        stage.wait(vm_id, ("8", "0"))
+        assert not (state / f"kvm2/one-{vm_id}").exists()
+        log = (daemon.var / "log" / f"{vm_id}.log").read_text()
+        assert "[VMM][I]: Failed to execute virtualization driver operation: deploy." in log
+        assert "[VMM][I]: Successfully execute virtualization driver operation: migrate." in log
+    finally:
+        stage.daemon.close()

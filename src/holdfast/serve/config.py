@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from holdfast.drivers.vmm.site_hypervisor import site_hypervisors
 from holdfast.engine.tm_conf import TmConf
 from holdfast.model.errors import HoldfastError, TemplateError
 
 DEFAULT_FILE = Path("/etc/holdfast/holdfast.toml")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ACCELERATORS = ("auto", "kvm", "tcg")
+_PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
+_EXAMPLES = {"tm_mad_conf": 'LN_TARGET = "SYSTEM"', "vmm_mad": 'TYPE = "xml"'}
 
 
 class ConfigError(HoldfastError):
@@ -25,9 +29,9 @@ class ConfigError(HoldfastError):
 class Config:
     """Addresses are ``ip:port`` or ``fd://n``; empty paths are derived from ``var``.
 
-    Hooks reach the API at the first address of ``listen``.  ``tm_mad_conf`` declares the site's own transfer drivers: a
-    table for each, with OpenNebula's attributes.  ``ssh_config`` is how hosts with storage of their own are reached; by
-    default that of the user who runs the controller.
+    Hooks and driver scripts reach the API at the first address of ``listen``.  ``tm_mad_conf`` declares the site's own
+    transfer drivers, ``vmm_mad`` its hypervisors: a table for each, with OpenNebula's attributes.  ``ssh_config`` says
+    how hosts are reached, where it is by ssh; by default it is that of the user who runs the controller.
     """
 
     var: Path = Path("/var/lib/holdfast")
@@ -49,6 +53,8 @@ class Config:
     cold_migrate_mode: int = 0
     datastore_period_s: float = 300.0
     datastore_capacity_check: int = 1
+    scripts_remote_dir: Path = Path("/var/tmp/one")
+    vmm_mad: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tm_mad_conf: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -109,7 +115,7 @@ def _tables(path: Path, key: str, value: Any) -> dict[str, dict[str, str]]:
     tables = value if isinstance(value, dict) else {"": value}
     for name, table in tables.items():
         if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
-            example = f'[{key}.{name or "NAME"}] with lines like LN_TARGET = "SYSTEM"'
+            example = f"[{key}.{name or 'NAME'}] with lines like {_EXAMPLES[key]}"
             raise ConfigError(f"Configuration file {path}: {key} must hold tables of texts: {example}.")
     return tables
 
@@ -141,10 +147,14 @@ def _checked(config: Config) -> Config:
             raise ConfigError(f'{key} is "{getattr(config, key)}", it must be one of {", ".join(known)}.')
     try:
         TmConf(config.tm_mad_conf)
+        site_hypervisors(config.vmm_mad)
     except TemplateError as error:
         raise ConfigError(error.message) from None
     if config.ssh_config and not config.ssh_config.is_file():
         raise ConfigError(f"ssh_config is {config.ssh_config}, there is no such file: write it or leave the key out.")
+    if not _PLAIN_PATH.fullmatch(str(config.scripts_remote_dir)):
+        rule = "an absolute path of letters, digits, _, - and dots, and not /"
+        raise ConfigError(f"scripts_remote_dir must be {rule}; it is {config.scripts_remote_dir}.")
     for address in (*config.listen, *config.beacons):
         if inherited_descriptor(address) is None:
             split_address(address)

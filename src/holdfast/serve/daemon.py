@@ -20,12 +20,9 @@ from holdfast.drivers.im.heartbeats import HeartbeatWatch
 from holdfast.drivers.im.link import BeaconLink
 from holdfast.drivers.image_origin import PROTECTED
 from holdfast.drivers.images import ImageDriver
-from holdfast.drivers.script_files import ScriptFiles
-from holdfast.drivers.script_runs import ScriptRuns
 from holdfast.drivers.ssh import Ssh, SshSettings
 from holdfast.drivers.tm.driver import TmDriver
 from holdfast.drivers.tm.remote import Hands
-from holdfast.drivers.tm.scripts import SiteTransfers
 from holdfast.drivers.tm.single_lines import LineDriver
 from holdfast.drivers.vmm.dummy import DummyDriver
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
@@ -56,8 +53,7 @@ from holdfast.serve.clock import SteadyClock
 from holdfast.serve.config import Config
 from holdfast.serve.controller import Controller
 from holdfast.serve.dispatch import Dispatcher, chooser
-from holdfast.serve.one_location import OneLocation
-from holdfast.serve.remotes import SOURCE, install
+from holdfast.serve.site_drivers import SiteDrivers
 from holdfast.serve.sockets import Inherited, beacon_socket, listening_socket, tell_supervisor
 from holdfast.serve.vm_log import VmLog
 from holdfast.serve.vm_story import lines_of
@@ -153,11 +149,11 @@ class Daemon:
         config = self._config
         vms_path = config.var / "vms"
         hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
-        remotes, runs = config.var.absolute() / "remotes", self._script_runs(endpoint)
-        site_transfers = SiteTransfers(ScriptFiles(remotes, "tm"), runs, self._render)
-        log, frontend = self._vm_log.teller("TrM"), socket.gethostname()
+        site = SiteDrivers(config, endpoint, self._render)
+        log, vmm_log = self._vm_log.teller("TrM"), self._vm_log.teller("VMM")
+        frontend = socket.gethostname()
         hands = Hands(config.datastores_path, frontend, Ssh(SshSettings(config.var / "ssh", config.ssh_config)))
-        tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site_transfers, log, hands)
+        tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site.transfers, log, hands)
         lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm, hands=hands)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}
@@ -166,20 +162,13 @@ class Daemon:
             EffectKind.TM_LINE: lines,
             **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path, self._clock, (*PROTECTED, config.var))),
             **dict.fromkeys(_FENCE_KINDS, FenceDriver(clock=self._clock, contradiction=self._watch.still_beats)),
-            EffectKind.HOOK: HookDriver(remotes / "hooks", environment, self._clock),
+            EffectKind.HOOK: HookDriver(config.var / "remotes" / "hooks", environment, self._clock),
         }
-        driver_of = chooser(by_kind, {"dummy": DummyDriver(clock=self._clock)}, libvirt)
+        hypervisors = {"dummy": DummyDriver(clock=self._clock), **site.hypervisors(tm, vmm_log, self._clock)}
+        migrating = {name: site.around_migrations(driver, tm, log, self._clock) for name, driver in hypervisors.items()}
+        driver_of = chooser(by_kind, migrating, site.around_migrations(libvirt, tm, log, self._clock))
         report, paced = self.controller.report, config.starts_per_host
         return Dispatcher(self.engine.state, driver_of, report, paced, self._clock)
-
-    def _script_runs(self, endpoint: str) -> ScriptRuns:
-        """What runs the site's driver scripts, with everything in place that they expect."""
-        var = self._config.var.absolute()
-        for path in install(var / "remotes"):
-            LOG.warning("%s was changed by hand and stays so; that of this version is in %s", path, SOURCE)
-        location = OneLocation(self._config)
-        location.prepare()
-        return ScriptRuns(var, location.environment(endpoint))
 
     def _log_path(self) -> Path:
         path = self._config.var / "log"

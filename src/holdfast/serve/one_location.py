@@ -18,9 +18,6 @@ from pathlib import Path
 from holdfast.serve.config import Config, ConfigError
 
 COMMANDS = ("onevm", "onehost", "onehook", "oneimage", "onedatastore", "holdfast")
-REMOTE_DIRECTORY = "/var/tmp/one"
-"""SCRIPTS_REMOTE_DIR: where a host has its copy of ``remotes``."""
-
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
@@ -58,6 +55,7 @@ class OneLocation:
             "ONE_XMLRPC": endpoint,
             "DS_DIR": str(self._config.datastores_path.absolute()),
             "HOLDFAST_PYTHON": sys.executable,
+            **({"SSH": f"ssh -F {self._config.ssh_config.absolute()}"} if self._config.ssh_config else {}),
             "PATH": f"{self.path.absolute() / 'bin'}:{_PATH}",
             **self._own_variables(),
         }
@@ -66,7 +64,7 @@ class OneLocation:
         values = {
             "DATASTORE_LOCATION": str(self._config.datastores_path.absolute()),
             "HOSTNAME": socket.gethostname(),
-            "SCRIPTS_REMOTE_DIR": REMOTE_DIRECTORY,
+            "SCRIPTS_REMOTE_DIR": str(self._config.scripts_remote_dir),
             "VM_DIR": str(self._config.datastores_path.absolute()),
         }
         return "".join(f"{name}={value}\n" for name, value in values.items())

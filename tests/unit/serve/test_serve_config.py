@@ -90,3 +90,19 @@ def test_what_makes_no_sense_is_refused_with_key_and_rule(tmp_path: Path, text: 
 def test_a_host_cannot_be_dead_before_it_is_suspected() -> None:
     with pytest.raises(ConfigError, match=r"they are 1\.0, 4\.0, 3\.0"):
         load(None, {"suspect_after_s": 4.0})
+
+
+def test_hypervisors_of_the_site_and_the_hosts_directory_of_scripts_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "holdfast.toml"
+    path.write_text('scripts_remote_dir = "/opt/one"\n[vmm_mad.own]\nTYPE = "qemu"\n')
+    config = load(path, {})
+    assert (config.vmm_mad, config.scripts_remote_dir) == ({"own": {"TYPE": "qemu"}}, Path("/opt/one"))
+    for text, complaint in (
+        ('[vmm_mad.own]\nTYPE = "vbox"\n', "vmm_mad.own: TYPE"),
+        ('vmm_mad = "own"\n', "vmm_mad must hold tables of texts"),
+        ('scripts_remote_dir = "/opt/it\'s"\n', "scripts_remote_dir must be an absolute path"),
+        ('scripts_remote_dir = "relative"\n', "scripts_remote_dir must be an absolute path"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=complaint):
+            load(path, {})

@@ -13,16 +13,21 @@ from holdfast.api.views import storage as _storage
 from holdfast.api.views import vm as _vm
 from holdfast.api.views.rendered import Views
 from holdfast.model.host import Host
-from holdfast.model.storage import Image
+from holdfast.model.storage import Datastore, Image
 from holdfast.model.user import User
 from holdfast.model.vm import Vm
 
-__all__ = ["Views", "render_host", "render_image", "render_vm"]
+__all__ = ["Views", "render_datastore", "render_host", "render_image", "render_vm"]
 
 
 def render_host(host: Host) -> str:
     """The host's XML."""
     return _host.full(host)
+
+
+def render_datastore(datastore: Datastore) -> str:
+    """The datastore's XML, with oneadmin as the name of its owner."""
+    return _storage.datastore(datastore, {})
 
 
 def render_vm(vm: Vm, users: Mapping[int, User] | None = None) -> str:
