@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from tests.unit.tm.site import Site
 
 _USER_ID = 1000
 _START_LIMIT_S = 10.0
+_PATIENCE = {"connect_timeout_s": 3, "persist_s": 5, "alive_interval_s": 1, "alive_count": 3}
 _BEGIN = """
 set -e
 mount --bind "$1" "$2"
@@ -109,23 +110,23 @@ class SshHost:
     def processes(self) -> list[int]:
         """What runs on the host, by the numbers that the test sees."""
         assert self._program
-        return _descendants(self._program.pid)
+        return descendants(self._program.pid)
 
-    def find(self, word: str) -> int:
-        """A process on the host whose command line has this word, 0 when there is none."""
-        for number in self.processes():
-            try:
-                command = Path(f"/proc/{number}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if word.encode() in command:
-                return number
-        return 0
+    def find(self, *words: str) -> int:
+        """A process on the host whose command line has these words, 0 when there is none."""
+        return find(self.processes(), *words)
+
+    @property
+    def inside(self) -> Path:
+        """Its datastores with all that is mounted there."""
+        assert self._program
+        return Path(f"/proc/{self._program.pid}/root{self._root}")
 
     def freeze(self, frozen: bool = True) -> None:
         """All of the host stands still, as behind a cut cable: nothing is closed, nobody answers."""
         for number in self.processes():
-            os.kill(number, signal.SIGSTOP if frozen else signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def files(self, directory: str = "0/7") -> list[str]:
         """The names in a directory of its datastores."""
@@ -143,7 +144,7 @@ def a_client(base: Path, *hosts: SshHost, **settings: int) -> Ssh:
     """A client that knows these hosts."""
     config = base / "ssh_config"
     config.write_text("".join(host.client_config() for host in hosts), encoding="ascii")
-    return Ssh(SshSettings(base / "control", config, **{"connect_timeout_s": 3, "persist_s": 5, **settings}))
+    return Ssh(SshSettings(base / "control", config, **{**_PATIENCE, **settings}))
 
 
 @contextmanager
@@ -164,13 +165,26 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
     try:
         found = [int(number) for number in children.read_text().split()]
     except OSError:
         return []
-    return [*found, *(number for child in found for number in _descendants(child))]
+    return [*found, *(number for child in found for number in descendants(child))]
+
+
+def find(numbers: list[int], *words: str) -> int:
+    """The process among these whose command line has these words, 0 when there is none."""
+    for number in numbers:
+        try:
+            command = Path(f"/proc/{number}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if all(word.encode() in command for word in words):
+            return number
+    return 0
 
 
 class CutHands(Hands):
@@ -202,7 +216,7 @@ class SshSite(Site):
 
     def clear(self) -> None:
         """Nothing lies on any datastore."""
-        for root in (self.root, *(host.datastores for host in self.hosts)):
+        for root in (self.root, *(host.inside for host in self.hosts)):
             for datastore in root.iterdir():
                 for entry in datastore.iterdir():
                     remove(entry)
@@ -244,7 +258,7 @@ class SshSite(Site):
     def leftovers(self) -> list[str]:
         """Names of drafts, and of marks and remnants of moves, on any machine."""
         found = super().leftovers()
-        for root in (self.root, *(host.datastores for host in self.hosts)):
+        for root in (self.root, *(host.inside for host in self.hosts)):
             names = (path for path in root.rglob("*") if path.name.startswith("."))
             found += [str(path) for path in names if not path.name.endswith((".locks", ".brought-back"))]
             found += [str(path) for path in root.rglob("*") if ".draft." in path.name or path.name.endswith(".moved")]

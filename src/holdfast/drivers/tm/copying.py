@@ -33,6 +33,22 @@ async def copied(hands: Hands, origin: End, target: End, size: int, vm_id: int, 
 
     Raises TransferError, which names the host that failed, or TransferOverdue; the draft goes then.
     """
+    try:
+        return await _copied(hands, origin, target, size, vm_id, clockwork)
+    except _LeftBehind as error:
+        await hands.clean_up(target.host, "drop", vm_id, **target.about, draft=error.draft)
+        raise error.reason from None
+
+
+class _LeftBehind(Exception):
+    """The receiver took for complete what the sender had not finished."""
+
+    def __init__(self, draft: str, reason: TransferError) -> None:
+        super().__init__(draft)
+        self.draft, self.reason = draft, reason
+
+
+async def _copied(hands: Hands, origin: End, target: End, size: int, vm_id: int, clockwork: Clockwork) -> str:
     async with (
         hands.turn(origin.host, target.host, clockwork=clockwork),
         hands.at_work(target.host, "receive", vm_id, clockwork, **target.about, size=size) as receiver,
@@ -47,10 +63,10 @@ async def copied(hands: Hands, origin: End, target: End, size: int, vm_id: int, 
             raise await _failure_of(receiver, sender) from None
         try:
             await sender.answer_of_sender()
-        except TransferError:
+        except TransferError as error:
             receiver.program.end_input()
-            await _last_word(receiver)  # it removes its draft
-            raise
+            draft = await _last_word(receiver)
+            raise _LeftBehind(draft, error) if draft else error from None
         receiver.program.end_input()
         return str(await receiver.answer())
 
@@ -80,7 +96,9 @@ async def _failure_of(receiver: Hand, sender: Hand) -> TransferError:
     return TransferError(f"host {receiver.host} stopped reading what host {sender.host} sent, and did not say why")
 
 
-async def _last_word(hand: Hand) -> None:
+async def _last_word(hand: Hand) -> str:
+    """The draft that it leaves; none when it found out by itself."""
     with suppress(TransferError, TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
-            await hand.answer()
+            return str(await hand.answer())
+    return ""

@@ -32,13 +32,11 @@ from holdfast.drivers.process_group import ProcessGroup, start
 from holdfast.drivers.tm.account import Account
 from holdfast.drivers.tm.hand_orders import LOOKS, HandOrders, Order
 from holdfast.drivers.tm.lines import TransferError
-from holdfast.drivers.tm.tools import Clockwork, TransferOverdue, removed_on_failure
+from holdfast.drivers.tm.tools import Clockwork, TransferOverdue, is_full, removed_on_failure
 from holdfast.model.errors import HoldfastError
 
 READY = b"holdfast-hand-ready"
 """The first thing it says; whatever came before was said by the host's shell."""
-SILENCE_S = 12.0
-"""After so long without a sound from the controller the hand stops."""
 
 _LOCK_POLL_S = 0.2
 _TELL_S = 0.5
@@ -90,7 +88,7 @@ class TalkingAccount(Account):
 async def _answer(order: Order, talk: Talk) -> dict[str, Any]:
     clockwork = Clockwork(order["limit_s"], TalkingAccount(talk))
     work = asyncio.create_task(_carry_out(order, clockwork))
-    silence = asyncio.create_task(_silence(order["call"] == "receive"))
+    silence = asyncio.create_task(_silence(order["silence_s"]))
     await asyncio.wait({work, silence}, timeout=clockwork.left_s, return_when=asyncio.FIRST_COMPLETED)
     why = "the controller gave it up" if silence.done() else "the time was up"
     silence.cancel()
@@ -114,10 +112,10 @@ def _message(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-async def _silence(is_fed: bool) -> None:
-    """Ends when the controller is not heard any more; one that is fed with data sees its end by itself."""
+async def _silence(limit_s: float) -> None:
+    """Ends when the controller is not heard for so long; 0: never, who is fed with data sees its end by himself."""
     loop, heard, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    if is_fed:
+    if not limit_s:
         await ended.wait()
 
     def listen() -> None:
@@ -130,7 +128,7 @@ async def _silence(is_fed: bool) -> None:
     while not ended.is_set():
         heard.clear()
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(limit_s):
                 await heard.wait()
         except TimeoutError:
             return
@@ -163,7 +161,12 @@ async def _receive(orders: HandOrders, order: Order, clockwork: Clockwork) -> st
     draft = await clockwork.touch(lambda: orders.begin_arrival(order), "preparing the copy")
     tar = ["tar", "--extract", "--sparse", "--preserve-permissions", "--numeric-owner", "--file=-"]
     async with removed_on_failure(draft):
-        await _tar([*tar, f"--directory={draft}"], None, subprocess.DEVNULL, f"writing {draft}", clockwork)
+        try:
+            await _tar([*tar, f"--directory={draft}"], None, subprocess.DEVNULL, f"writing {draft}", clockwork)
+        except TransferError as error:
+            if await is_full(draft):
+                raise TransferError(f"no space is left in {draft.parent}: {error.message}") from None
+            raise
         await _drained()
     return str(draft)
 
@@ -195,8 +198,7 @@ async def _tar(argv: list[str], given: bytes | None, stdout: int, what: str, clo
         words.close()
     if group.code != 0:
         said = " ".join(bytes(words.kept).decode(errors="replace").split())[-_LAST_WORDS:]
-        full = "no space is left: " if "No space left" in said or "quota exceeded" in said else ""
-        raise TransferError(f"{full}{what}: tar failed with exit code {group.code}: {said or 'it gave no reason'}")
+        raise TransferError(f"{what}: tar failed with exit code {group.code}: {said or 'it gave no reason'}")
 
 
 async def _ended(group: ProcessGroup, clockwork: Clockwork) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from holdfast.drivers.piped import Piped, piped
 from holdfast.drivers.ssh import CONNECTION_FAILED, Ssh, SshFailed
-from holdfast.drivers.tm.hand import READY, SILENCE_S
+from holdfast.drivers.tm.hand import READY
 from holdfast.drivers.tm.lines import TransferError
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
 from holdfast.model.errors import HoldfastError
@@ -51,7 +51,9 @@ _MODULES = (
     "drivers/tm/hand_orders", "drivers/tm/layers", "drivers/tm/layout", "drivers/tm/lines", "drivers/tm/orders",
     "drivers/tm/paths", "drivers/tm/probes", "drivers/tm/shared", "drivers/tm/tools",
 )  # fmt: skip
-_BEAT_S = SILENCE_S / 4
+SILENCE_S = 12.0
+"""A hand that has not heard from the controller for so long stops; a connection is given up later than that."""
+_BEATS = 4
 _MARGIN_S = 2.0
 _NOISE_LIMIT = 1 << 16
 _LAST_WORDS = 500
@@ -62,9 +64,9 @@ _CLEAN_LIMIT_S = 5.0
 class Hands:
     """Gives orders to hands; ``root`` is the datastores' directory, the same on every machine."""
 
-    def __init__(self, root: Path, frontend: str, ssh: Ssh) -> None:
+    def __init__(self, root: Path, frontend: str, ssh: Ssh, silence_s: float = SILENCE_S) -> None:
         self.root, self.frontend = root, frontend
-        self._ssh = ssh
+        self._ssh, self._silence_s = ssh, silence_s
 
     async def call(self, host: str, call: str, vm_id: int, clockwork: Clockwork, **values: Any) -> Any:
         """One order; raises TransferError, which names the host, or TransferOverdue when it may still be under way."""
@@ -101,7 +103,7 @@ class Hands:
         try:
             async with self._running(host) as program:
                 hand = Hand(self._ssh, host, program, clockwork, is_here=host == self.frontend)
-                await hand.begin({**order, "limit_s": limit_s}, is_fed=call == "receive")
+                await hand.begin({**order, "limit_s": limit_s}, self._silence_s if call != "receive" else 0)
                 try:
                     yield hand
                 finally:
@@ -127,19 +129,19 @@ class Hand:
         self._ssh, self._clockwork, self._is_here = ssh, clockwork, is_here
         self._beats: asyncio.Task[None] | None = None
 
-    async def begin(self, order: Mapping[str, Any], is_fed: bool) -> None:
-        """Sends it there with its order; one that is not fed with data hears a sound every few seconds."""
+    async def begin(self, order: Mapping[str, Any], silence_s: float) -> None:
+        """Sends it there with its order; unless it is fed with data, it never waits ``silence_s`` for a sound."""
         try:
             async with asyncio.timeout(self._clockwork.left_s):
                 with suppress(BrokenPipeError):  # why it ended is asked below
-                    await self.program.write(_parcel(order))
+                    await self.program.write(_parcel({**order, "silence_s": silence_s}))
                 ready = await self.program.read_exactly_to(READY, _NOISE_LIMIT)
         except TimeoutError:
             raise TransferOverdue(f"host {self.host}: the time was up") from None
         if not ready:
             raise await self._failure()
-        if not is_fed:
-            self._beats = asyncio.create_task(self._beat())
+        if silence_s:
+            self._beats = asyncio.create_task(self._beat(silence_s / _BEATS))
 
     async def answer(self) -> Any:
         """What came of it; raises TransferError or TransferOverdue."""
@@ -187,10 +189,10 @@ class Hand:
             raise kind(f"host {self.host}: {what['failed']}")
         return what["answer"]
 
-    async def _beat(self) -> None:
+    async def _beat(self, every_s: float) -> None:
         with suppress(BrokenPipeError, ValueError):  # it has ended: whoever waits for its answer sees that
             while True:
-                await asyncio.sleep(_BEAT_S)
+                await asyncio.sleep(every_s)
                 await self.program.write(b"\n")
 
     async def _failure(self) -> TransferError:

@@ -80,7 +80,8 @@ class SshTransfers:
             await self._at(source, "hand_out", vm, clockwork, merge=is_new and image_format == "qcow2")
         size = await self._at(source, "image", vm, clockwork)
         draft = await self._copied(source, target, size, vm, clockwork)
-        await self._at(target, "publish_disk", vm, clockwork, draft=draft, format=image_format, grown_mb=grown_mb)
+        about = {"draft": draft, "format": image_format, "grown_mb": grown_mb}
+        await self._publish(target, "publish_disk", vm, clockwork, **about)
 
     async def _move(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
         origin_word, target_word, *_ = line.words(4)
@@ -104,7 +105,7 @@ class SshTransfers:
 
     async def _carry_over(self, origin: Place, target: Place, size: int, vm: Vm, clockwork: Clockwork) -> None:
         draft = await self._copied(origin, target, size, vm, clockwork)
-        await self._at(target, "publish_directory", vm, clockwork, draft=draft, origin=str(origin))
+        await self._publish(target, "publish_directory", vm, clockwork, draft=draft, origin=str(origin))
         await self._at(origin, "set_aside", vm, clockwork)
 
     async def _insist_on_arrival(
@@ -133,7 +134,7 @@ class SshTransfers:
             return
         file = End(disk.host, {"file": found["path"]})
         draft = await copied(self._hands, file, image.end(), found["size"], vm.oid, clockwork)
-        await self._at(image, "publish_image", vm, clockwork, draft=draft, disk=name)
+        await self._publish(image, "publish_image", vm, clockwork, draft=draft, disk=name)
         await self._in_place_at(disk.host, Line("DELETE", line.driver, (disk_word, *line.arguments[2:])), vm, clockwork)
 
     async def _in_place(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
@@ -145,6 +146,14 @@ class SshTransfers:
 
     async def _copied(self, origin: Place, target: Place, size: int, vm: Vm, clockwork: Clockwork) -> str:
         return await copied(self._hands, origin.end(), target.end(), size, vm.oid, clockwork)
+
+    async def _publish(self, target: Place, call: str, vm: Vm, clockwork: Clockwork, **values: Any) -> None:
+        """What arrived gets its name, or goes."""
+        try:
+            await self._at(target, call, vm, clockwork, **values)
+        except BaseException:
+            await self._hands.clean_up(target.host, "drop", vm.oid, **target.about(), draft=values["draft"])
+            raise
 
     async def _at(self, place: Place, call: str, vm: Vm, clockwork: Clockwork, **values: Any) -> Any:
         return await self._hands.call(place.host, call, vm.oid, clockwork, **place.about(), **values)

@@ -70,7 +70,7 @@ class Clockwork:
             raise TransferOverdue(f"{argv[0]} was stopped after {ended.took_s:.1f} s: the time was up")
         if ended.code != 0:
             words = " ".join(ended.stderr.decode(errors="replace").split())[-_LAST_WORDS:]
-            full = writes and (any(sign in words for sign in _FULL) or await _is_full(writes.parent))
+            full = writes and (any(sign in words for sign in _FULL) or await is_full(writes.parent))
             room = f"no space is left in {writes.parent}: " if writes and full else ""
             raise TransferError(f"{room}{argv[0]} failed with exit code {ended.code}: {words or 'it gave no reason'}")
         return ended.stdout
@@ -117,7 +117,7 @@ async def removed_on_failure(draft: Path) -> AsyncIterator[None]:
         raise
 
 
-async def _is_full(directory: Path) -> bool:
+async def is_full(directory: Path) -> bool:
     """For programs that do not say why they could not write."""
     try:
         return await expendable.call(
