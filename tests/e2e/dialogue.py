@@ -57,6 +57,8 @@ class Dialogue:
         self.terminal = terminal
         self.process = process
         self._from = len(terminal.shown)
+        self.taken = ""
+        """What :meth:`news` has answered so far."""
 
     def __enter__(self) -> Dialogue:
         return self
@@ -80,6 +82,19 @@ class Dialogue:
             assert left_s > 0, f"the screen does not end with {end!r}: {self.screen!r}"
             self.terminal.read(left_s)
         return self.screen
+
+    def news(self, end: str) -> str:
+        """What has been shown since the last time, as soon as the screen ends with this and there is something new."""
+        self.shows_more(len(self.taken))
+        new = self.until(end)[len(self.taken) :]
+        self.taken += new
+        return new
+
+    def shows_more(self, length: int) -> None:
+        """Returns when the screen is longer than this, by more than what was typed."""
+        typed_and_prompt = 8
+        while len(self.screen) < length + typed_and_prompt:
+            assert self.terminal.read(LIMIT_S), self.screen
 
     def becomes(self, screen: str, limit_s: float = LIMIT_S) -> None:
         """Returns as soon as the screen is exactly this."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -12,6 +13,7 @@ from tests.e2e.daemon import BIN, Daemon, until
 from tests.e2e.dialogue import Dialogue, Terminal
 
 FAILURE = ("3", str(LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE.value))
+FAILURES = (FAILURE[1], str(LcmState.PROLOG_MIGRATE_FAILURE.value))
 POWEROFF = "8"
 GATED = """#!/bin/bash
 # waits until it may go on; each run is a line of the file "runs"
@@ -60,17 +62,33 @@ class RepairStage:
         """And comes back."""
         (self.base / "unmounted").rename(self.mount)
 
-    def stuck_vm(self) -> int:
-        """A powered-off VM whose move to host 1 and datastore 100 has failed."""
+    def running_vm(self) -> int:
+        """A VM with a disk, on host 0 and datastore 0."""
         text = 'NAME="web"\nCPU="0.1"\nMEMORY="64"\nDISK=[IMAGE_ID="0"]'
         vm_id = int(self.daemon.api.call("one.vm.allocate", text, True))
         self.daemon.api.call("one.vm.deploy", vm_id, 0, False, 0, "")
         self.daemon.wait_for_vm(vm_id, 0)
+        return vm_id
+
+    def wait_for_failure(self, vm_id: int) -> None:
+        """Returns when the VM's move has failed."""
+        until(lambda: self.daemon.vm_at(vm_id)[1] in FAILURES, what=f"the failure: {self.daemon.vm_at(vm_id)}")
+
+    def shell(self, command: str) -> str:
+        """What a command line prints."""
+        environment = {**self.environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        return subprocess.run(
+            ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
+    def stuck_vm(self) -> int:
+        """A powered-off VM whose move to host 1 and datastore 100 has failed."""
+        vm_id = self.running_vm()
         self.daemon.api.call("one.vm.action", "poweroff-hard", vm_id)
         until(lambda: self.daemon.vm_at(vm_id)[0] == POWEROFF, what="POWEROFF")
         self.unmount()
         self.daemon.api.call("one.vm.migrate", vm_id, 1, False, False, 100, 0)
-        until(lambda: self.daemon.vm_at(vm_id)[:2] == FAILURE, what=f"the failure: {self.daemon.vm_at(vm_id)}")
+        self.wait_for_failure(vm_id)
         return vm_id
 
     def lines(self, vm_id: int) -> list[str]:
@@ -123,8 +141,9 @@ class RepairStage:
     @property
     def environment(self) -> dict[str, str]:
         """Of whoever repairs."""
-        found = {"PATH": os.environ["PATH"], "HOME": str(self.base), "LANG": "C.UTF-8", "TERM": "xterm"}
-        return found | {"ONE_XMLRPC": self.daemon.endpoint, "ONE_AUTH": str(self.daemon.auth_path)}
+        person = {"HOME": str(self.base), "LOGNAME": "anna", "LANG": "C.UTF-8", "TERM": "xterm"}
+        server = {"ONE_XMLRPC": self.daemon.endpoint, "ONE_AUTH": str(self.daemon.auth_path)}
+        return {"PATH": os.environ["PATH"], **person, **server}
 
 
 def _checksum(path: Path) -> str:
