@@ -23,11 +23,12 @@ from typing import Any
 
 from benchmarks.figures import Figure, Measurement
 from holdfast.api.app import make_app
-from holdfast.api.ports import Transfers
+from holdfast.api.ports import Storage, Transfers
 from holdfast.api.server import serve
 from holdfast.engine.commands import Command
 from holdfast.engine.ports import Snapshot
 from holdfast.engine.state import State
+from holdfast.engine.storage_audit import StorageReport
 from holdfast.model.enums import HostState
 from holdfast.model.host import Host
 from holdfast.model.template import Template
@@ -198,11 +199,19 @@ class _NoTransfers:
         return None
 
 
+class _NoStorage:
+    """Nothing is looked for."""
+
+    async def report(self) -> StorageReport:
+        return StorageReport()
+
+
 class _Reader:
     """A controller that only holds state."""
 
     beacon_period_s = 1.0
     transfers: Transfers = _NoTransfers()
+    storage: Storage = _NoStorage()
 
     def __init__(self, running: bool) -> None:
         oneadmin = User(0, "oneadmin", hashlib.sha256(SESSION.partition(":")[2].encode()).hexdigest())

@@ -8,6 +8,7 @@ from typing import Protocol
 from holdfast.drivers.tm.account import Progress
 from holdfast.engine.commands import Command
 from holdfast.engine.state import State
+from holdfast.engine.storage_audit import StorageReport
 from holdfast.model.user import Actor
 from holdfast.model.vm import Vm
 
@@ -25,6 +26,13 @@ class Transfers(Protocol):
         """How far the VM's transfer is, None when none runs."""
 
 
+class Storage(Protocol):
+    """The datastores' files."""
+
+    async def report(self) -> StorageReport:
+        """Looks through all of them for files that belong to nobody, and for missing ones; within its own limits."""
+
+
 class Controller(Protocol):
     """The running controller.  The API only ever reads ``state``; every change goes through :meth:`call`."""
 
@@ -39,6 +47,10 @@ class Controller(Protocol):
     @property
     def transfers(self) -> Transfers:
         """The transfer files."""
+
+    @property
+    def storage(self) -> Storage:
+        """The datastores' files."""
 
     def heard_at(self, host_id: int) -> float:
         """When the host's agent was last heard, 0 when not since the start; no beacon is stored."""

@@ -1,4 +1,4 @@
-"""``holdfast``: the commands that OpenNebula has no name for (serve, sandbox, demo, simulate, agent-key)."""
+"""``holdfast``: the commands that OpenNebula has no name for (serve, check, sandbox, demo, simulate, agent-key)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.cli.check_storage import add_parser as add_check
 from holdfast.cli.simulate import add_parser as add_simulate
 from holdfast.demo.options import add_options as add_demo_options
 from holdfast.sandbox import controller
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_serve(commands)
     _add_agent_key(commands)
+    add_check(commands)
     add_sandbox(commands, after_up=controller.after_up, before_down=controller.before_down)
     _add_demo(commands)
     add_simulate(commands)

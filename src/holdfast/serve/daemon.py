@@ -22,6 +22,7 @@ from holdfast.drivers.image_origin import PROTECTED
 from holdfast.drivers.images import ImageDriver
 from holdfast.drivers.ssh import Ssh, SshSettings
 from holdfast.drivers.tm.driver import TmDriver
+from holdfast.drivers.tm.host_inventory import inventory_of
 from holdfast.drivers.tm.remote import Hands
 from holdfast.drivers.tm.single_lines import LineDriver
 from holdfast.drivers.vmm.dummy import DummyDriver
@@ -55,6 +56,7 @@ from holdfast.serve.controller import Controller
 from holdfast.serve.dispatch import Dispatcher, chooser
 from holdfast.serve.site_drivers import SiteDrivers
 from holdfast.serve.sockets import Inherited, beacon_socket, listening_socket, tell_supervisor
+from holdfast.serve.storage_check import StorageCheck
 from holdfast.serve.vm_log import VmLog
 from holdfast.serve.vm_story import lines_of
 from holdfast.serve.watch import DummyMonitor, HostWatch
@@ -154,6 +156,7 @@ class Daemon:
         frontend = socket.gethostname()
         hands = Hands(config.datastores_path, frontend, Ssh(SshSettings(config.var / "ssh", config.ssh_config)))
         tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site.transfers, log, hands)
+        self.controller.storage = StorageCheck(self.engine.state, inventory_of(hands))
         lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm, hands=hands)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}

@@ -30,7 +30,7 @@ from tests.unit.api.world import (
 )
 
 TABLE = Path(__file__).parents[2] / "data" / "opennebula_methods.csv"
-OURS = {"one.failover", "one.failoverpool"}
+OURS = {"one.failover", "one.failoverpool", "one.storage"}
 
 
 def original() -> dict[str, str]:
@@ -55,7 +55,7 @@ def test_every_name_of_opennebula_is_known() -> None:
     assert set(original()) == NAMES
 
 
-def test_only_failovers_and_repairs_are_our_own() -> None:
+def test_only_failovers_repairs_and_the_check_of_storage_are_our_own() -> None:
     ours = {name for name in set(REGISTRY) - NAMES if not name.startswith("one.vm.repair")}
     assert {name.rsplit(".", 1)[0] for name in ours} == OURS
 

@@ -58,6 +58,7 @@ DOCUMENTS: list[tuple[str, tuple[object, ...], str]] = [
 WITHOUT_SCHEMA = {"one.failover.info", "one.failoverpool.info", "one.hooklog.info", "one.template.info"} | {
     "one.vm.repairinfo",
     "one.vm.repairoutput",
+    "one.storage.check",
 }
 """Documents of our own, one whose root has no schema, and one that is never there."""
 

@@ -13,6 +13,7 @@ from holdfast.drivers.tm.account import Progress
 from holdfast.engine.commands import Command
 from holdfast.engine.ports import Changes, Snapshot, Stored
 from holdfast.engine.state import State
+from holdfast.engine.storage_audit import StorageReport
 from holdfast.model.enums import (
     DatastoreType,
     FailoverMode,
@@ -72,6 +73,17 @@ class FakeTransfers:
         return self.progress.get(vm_id)
 
 
+class FakeStorage:
+    """Says what a test says."""
+
+    def __init__(self) -> None:
+        self.found = StorageReport()
+
+    async def report(self) -> StorageReport:
+        """What a test says."""
+        return self.found
+
+
 class FakeController:
     """Holds a state, records commands, and answers with ``answer`` (an id, or an exception to raise)."""
 
@@ -83,6 +95,7 @@ class FakeController:
         self.answer: int | BaseException = 7
         self.heard: dict[int, float] = {}
         self.transfers = FakeTransfers()
+        self.storage = FakeStorage()
 
     def heard_at(self, host_id: int) -> float:
         """What a test says, never by default."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from holdfast.api.methods import changes, installation, objects, pools, repair, vm_changes
+from holdfast.api.methods import changes, installation, objects, pools, repair, storage_check, vm_changes
 from holdfast.api.methods.method import ApiSettings, Call, Method
 
 __all__ = ["REGISTRY", "Call", "Method", "ApiSettings"]
 
-_TABLES = (changes, vm_changes, repair, objects, pools, installation)
+_TABLES = (changes, vm_changes, repair, storage_check, objects, pools, installation)
 
 REGISTRY: Mapping[str, Method] = {
     method.name: method

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from holdfast.drivers.inventory import Entry, inventory
 from holdfast.drivers.tm import arrivals, layout
 from holdfast.drivers.tm.disks import file_of
 from holdfast.drivers.tm.layers import DiskLayers, Layer, active_layer, described
@@ -26,7 +27,7 @@ from holdfast.drivers.vmm.checkpoint import Checkpoint
 
 Order = Mapping[str, Any]
 LOOKS = ("probe", "gone", "look", "standing", "begin_move", "image", "send", "receive", "checkpoint.trouble",
-         "checkpoint.is_gone", "layers.active_of", "snapshots")  # fmt: skip
+         "checkpoint.is_gone", "layers.active_of", "snapshots", "inventory")  # fmt: skip
 """Orders that change nothing another could mind; all others have the VM to themselves."""
 
 
@@ -58,6 +59,7 @@ class HandOrders:
             "brought_back": self._brought_back,
             "drop": self._drop,
             "snapshots": self._snapshots,
+            "inventory": self._inventory,
             "layers.active": self._active_layer,
             "layers.active_of": self._active_layers_of,
             "layers.prepare": self._prepare_layer,
@@ -232,6 +234,11 @@ class HandOrders:
         target = self._target(order)
         draft = arrivals.confined_draft(self._area, order["draft"], target)
         await clockwork.touch(lambda: layout.remove(draft), f"removing {draft}")
+
+    async def _inventory(self, order: Order, clockwork: Clockwork) -> list[Entry]:
+        """What a datastore's directory holds; ``path`` is that of the datastore."""
+        directory = self._area.datastore_path(order["path"])
+        return await clockwork.touch(lambda: inventory(directory), f"looking through {directory}")
 
     async def _snapshots(self, order: Order, clockwork: Clockwork) -> list[str]:
         """The names of the snapshots inside a qcow2 file."""

@@ -46,6 +46,13 @@ class DatastoreArea:
             raise TransferError(f"{word} is not the path of an image in a datastore")
         return path
 
+    def datastore_path(self, word: str) -> Path:
+        """``<root>/<ds>``."""
+        path = self._inside(word)
+        if path.parent != self.root or not path.name.isdecimal():
+            raise TransferError(f"{word} is not the directory of a datastore")
+        return path
+
     def confine(self, path: Path) -> Path:
         """Refuses a path that leads out of its datastore through a link.  Touches the storage: call it in a thread."""
         if not path.is_relative_to(self.root) or path == self.root:
