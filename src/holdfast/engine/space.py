@@ -35,6 +35,11 @@ def measured(work: Work, event: DatastoreMeasured) -> None:
         work.draft.put(after)
 
 
+def unmeasured(datastore: Datastore) -> Datastore:
+    """Its figures are of no use any more: a limit counts what it uses itself, without one its file system counts."""
+    return replace(datastore, total_mb=0, free_mb=0, used_mb=0, promised_mb=0)
+
+
 def available_mb(datastore: Datastore, by_default: bool) -> int | None:
     """MB that may still be written there; None when nobody knows, or nobody is to ask."""
     if not datastore.total_mb or not datastore.template.flag("DATASTORE_CAPACITY_CHECK", by_default):

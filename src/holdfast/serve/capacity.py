@@ -51,9 +51,9 @@ class DatastoreMonitor:
         self._wake = asyncio.Event()
 
     def take(self, batch: Batch) -> None:
-        """A datastore is new or has changed its limit, or a transfer has ended: it is looked at soon."""
+        """A datastore is new or has no figures any more, or a transfer has ended: it is looked at soon."""
         for stored in batch.changes.puts:
-            if isinstance(stored, Datastore) and stored.oid not in self._due:
+            if isinstance(stored, Datastore) and (stored.oid not in self._due or not stored.total_mb):
                 self._plan(stored.oid, 0.0)
             elif isinstance(stored, Effect) and not stored.state.is_open:
                 for ds_id in self._written_by(stored):

@@ -115,6 +115,8 @@ def test_a_vm_goes_to_the_first_datastore_that_has_room(rig: Rig) -> None:
 @pytest.mark.parametrize(("limit", "fits"), [("1523", False), ("1524", True)])
 def test_a_limit_counts_what_the_datastore_uses_itself(rig: Rig, limit: str, fits: bool) -> None:
     rig.call(c.UpdateDatastore(0, f"LIMIT_MB={limit}", append=True))
+    assert datastore(rig).total_mb == 0, "what was used before is not what the limit counts"
+    measure(rig, 0)
     vm = on_hold(rig)
     if fits:
         rig.call(c.DeployVm(vm, 0))

@@ -130,7 +130,7 @@ def test_a_look_that_fails_says_why() -> None:
     asyncio.run(scenario())
 
 
-def test_a_new_datastore_and_the_end_of_a_transfer_are_followed_by_a_look() -> None:
+def test_a_new_or_changed_datastore_and_the_end_of_a_transfer_are_followed_by_a_look() -> None:
     async def scenario() -> None:
         stand = Stand(datastore(1))
         async with at_work(stand):
@@ -141,8 +141,11 @@ def test_a_new_datastore_and_the_end_of_a_transfer_are_followed_by_a_look() -> N
             stand.publish(replace(effect, state=EffectState.RUNNING))
             stand.publish(effect)
             assert (await stand.until(3))[2].ds_id == 1
+            stand.publish(datastore(1))
+            assert (await stand.until(4))[3].ds_id == 1
+            stand.publish(replace(datastore(1), total_mb=100))
             await asyncio.sleep(0.05)
-        assert len(stand.events) == 3
+        assert len(stand.events) == 4
 
     asyncio.run(scenario())
 

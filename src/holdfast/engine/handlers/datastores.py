@@ -7,7 +7,7 @@ from dataclasses import replace
 from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked, checked_rename
-from holdfast.engine.space import check_attributes
+from holdfast.engine.space import check_attributes, unmeasured
 from holdfast.engine.work import Work
 from holdfast.model.enums import DatastoreState, DatastoreType
 from holdfast.model.errors import ActionError, AllocateError
@@ -80,7 +80,9 @@ def update_datastore(work: Work, command: c.UpdateDatastore) -> int:
     check_attributes(template)
     fixed = {"TYPE": datastore.type.name, "TM_MAD": datastore.tm_mad}
     template = template.replaced({**_driver_attributes(work, datastore.tm_mad, datastore.type, template), **fixed})
-    work.draft.put(replace(datastore, template=template))
+    after = replace(datastore, template=template)
+    limited = [bool(each.template.get("LIMIT_MB")) for each in (datastore, after)]
+    work.draft.put(after if limited[0] is limited[1] else unmeasured(after))
     return datastore.oid
 
 
