@@ -13,6 +13,12 @@ from holdfast.model.enums import EffectKind, EffectState
 from holdfast.model.vm import Vm
 from holdfast.serve.vm_log import VmLine
 
+_MODULES = {"tm": "TrM", "vmm": "VMM"}
+_SUCCESSES = {
+    EffectKind.VMM_CLEANUP: "Host successfully cleaned.",
+    EffectKind.VMM_RESET: "VM successfully rebooted.",
+}
+
 
 def lines_of(notices: Iterable[Notice], vms: Mapping[int, Vm], vms_path: Path) -> Iterator[VmLine]:
     """The lines, in the order of the notices; ``vms`` as committed."""
@@ -23,7 +29,7 @@ def lines_of(notices: Iterable[Notice], vms: Mapping[int, Vm], vms_path: Path) -
             case Ordered(effect=effect):
                 yield from _ordered(effect, vms, vms_path)
             case Ended(effect=effect):
-                yield from _ended(effect)
+                yield from _ended(effect, vms)
             case Repaired(vm_id=vm_id, text=text):
                 yield VmLine(vm_id, "TrM", "I", text)
 
@@ -43,16 +49,22 @@ def _ordered(effect: Effect, vms: Mapping[int, Vm], vms_path: Path) -> Iterator[
         yield VmLine(vm.oid, "VMM", "I", f"Generating deployment file: {path}")
 
 
-def _ended(effect: Effect) -> Iterator[VmLine]:
+def _ended(effect: Effect, vms: Mapping[int, Vm]) -> Iterator[VmLine]:
     group, _, action = effect.kind.value.partition(".")
-    module = {"tm": "TrM", "vmm": "VMM"}.get(group)
+    module = _MODULES.get(group)
     if module is None:
         return
+    if effect.state is not EffectState.SUPERSEDED and module == "VMM" and not _is_dummy(vms.get(effect.subject)):
+        ended = "Successfully execute" if effect.state is EffectState.DONE else "Failed to execute"
+        yield VmLine(effect.subject, module, "I", f"{ended} virtualization driver operation: {action}.")
     if effect.state is EffectState.FAILED:
         yield VmLine(effect.subject, module, "E", failure_of(effect))
     elif effect.state is EffectState.SUPERSEDED:
         yield VmLine(effect.subject, module, "I", f"Driver command for {effect.subject} cancelled")
-    elif module == "VMM":
-        yield VmLine(effect.subject, module, "I", f"Successfully execute virtualization driver operation: {action}.")
-    if effect.state is EffectState.DONE and effect.message:
-        yield VmLine(effect.subject, module, "I", effect.message)
+    elif text := effect.message or _SUCCESSES.get(effect.kind):
+        yield VmLine(effect.subject, module, "I", text)
+
+
+def _is_dummy(vm: Vm | None) -> bool:
+    """OpenNebula's dummy driver does not tell what it did."""
+    return vm is not None and vm.current is not None and vm.current.vm_mad == "dummy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.engine.notices import Ended, Moved, Notice, Ordered
@@ -16,8 +17,8 @@ def effect(kind: EffectKind, state: EffectState = EffectState.DONE, message: str
     return Effect(1, kind, 7, 0, 0.0, 0.0, 1, state, message=message)
 
 
-def told(*notices: Notice) -> list[str]:
-    vm = a_vm(7, "", (a_stay(1, 0), a_stay(2, 1)))
+def told(*notices: Notice, vm_mad: str = "dummy") -> list[str]:
+    vm = a_vm(7, "", (a_stay(1, 0), replace(a_stay(2, 1), vm_mad=vm_mad)))
     lines = list(lines_of(notices, {7: vm}, Path("/var/lib/one/vms")))
     assert {line.vm_id for line in lines} <= {7}
     return [f"[{line.module}][{line.severity}]: {line.text}" for line in lines]
@@ -60,11 +61,20 @@ def test_a_transfer_that_failed_says_why_before_the_state_changes() -> None:
     ]
 
 
-def test_what_succeeded_is_told_too() -> None:
-    assert told(Ended(effect(EffectKind.VMM_ATTACH_DISK))) == [
-        "[VMM][I]: Successfully execute virtualization driver operation: attach_disk."
+def test_the_hypervisors_driver_tells_what_it_did_except_the_dummy() -> None:
+    done, refused = effect(EffectKind.VMM_ATTACH_DISK), effect(EffectKind.VMM_DEPLOY, EffectState.FAILED, "no memory")
+    assert told(Ended(done), Ended(refused), vm_mad="kvm") == [
+        "[VMM][I]: Successfully execute virtualization driver operation: attach_disk.",
+        "[VMM][I]: Failed to execute virtualization driver operation: deploy.",
+        "[VMM][E]: DEPLOY: no memory",
     ]
+    assert told(Ended(done), Ended(refused)) == ["[VMM][E]: DEPLOY: no memory"]
+
+
+def test_what_an_answer_says_is_told() -> None:
     assert told(Ended(effect(EffectKind.TM_PROLOG, message="all files are there"))) == ["[TrM][I]: all files are there"]
+    assert told(Ended(effect(EffectKind.VMM_CLEANUP))) == ["[VMM][I]: Host successfully cleaned."]
+    assert told(Ended(effect(EffectKind.VMM_RESET))) == ["[VMM][I]: VM successfully rebooted."]
 
 
 def test_effects_that_are_no_vms_do_not_end_in_the_log_of_one() -> None:

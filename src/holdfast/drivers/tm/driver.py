@@ -280,7 +280,7 @@ class TmDriver:
 
 def _failure(line: Line, number: int, error: HoldfastError) -> TransferError:
     kind = TransferOverdue if isinstance(error, TransferOverdue | Overdue) else TransferError
-    return kind(f'line {number} "{line}": {error.message}')
+    return kind(line.failed(number, error.message))
 
 
 async def _answered(work: Awaitable[None]) -> Answer:

@@ -55,6 +55,10 @@ class Line:
     def __str__(self) -> str:
         return " ".join((self.action, self.driver, *self.arguments))
 
+    def failed(self, number: int, reason: str) -> str:
+        """The reason why the line, which has this number, was not carried out: first the reason, then the line."""
+        return f"{reason} (line {number}: {self})"
+
     def words(self, count: int) -> tuple[str, ...]:
         """The arguments, at least ``count`` of them."""
         if len(self.arguments) < count:

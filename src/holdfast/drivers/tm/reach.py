@@ -19,11 +19,9 @@ def within_reach(lines: Iterable[Line], lost: Set[str], account: Account) -> lis
         if not host:
             kept.append(line)
         elif line.action.partition(".")[0].upper() == "DELETE":
-            account.log("W", f'line {number} "{line}": not carried out, host {host} is lost: the files stay there')
+            account.log("W", line.failed(number, f"host {host} is lost: the files stay there"))
         else:
-            raise TransferError(
-                f'line {number} "{line}": host {host} is lost, with the files: try again when it is back'
-            )
+            raise TransferError(line.failed(number, f"host {host} is lost, with the files: try again when it is back"))
     return kept
 
 
