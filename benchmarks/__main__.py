@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from operator import ge, le
 
-from benchmarks import api, beacons, engine, failover, large, store, transfers
+from benchmarks import api, beacons, engine, failover, large, ssh, store, transfers
 from benchmarks.figures import BUILD, Figure, Measurement
 
 ANY = -1
@@ -28,6 +28,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     *api.MEASUREMENTS,
     *store.MEASUREMENTS,
     *transfers.MEASUREMENTS,
+    *ssh.MEASUREMENTS,
 )
 
 TARGETS = {

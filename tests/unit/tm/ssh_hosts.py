@@ -64,7 +64,7 @@ class SshHost:
         settings = {
             "ListenAddress": f"127.0.0.1:{self.port}", "HostKey": str(self.base / "host_key"),
             "AuthorizedKeysFile": str(self.base.parent / "key.pub"), "StrictModes": "no", "UsePAM": "no",
-            "PasswordAuthentication": "no", "PidFile": "none", **more,
+            "PasswordAuthentication": "no", "PidFile": "none", "Subsystem": "sftp internal-sftp", **more,
         }  # fmt: skip
         text = "".join(f"{name} {value}\n" for name, value in settings.items())
         (self.base / "sshd_config").write_text(text, encoding="ascii")

@@ -42,6 +42,8 @@ _LOCK_POLL_S = 0.2
 _TELL_S = 0.5
 _LAST_WORDS = 500
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
+_RECORD = "--blocking-factor=512"
+"""256 KiB at a time; tar's own 10 KiB take twice the processor time."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -151,7 +153,7 @@ async def _send(orders: HandOrders, order: Order, clockwork: Clockwork) -> None:
     """The files as a tar stream on stdout; holes stay holes, a file whose size changes meanwhile is an error."""
     directory, names = await clockwork.touch(lambda: orders.sent_from(order), "looking for what is to be sent")
     what = ["--null", "--files-from=-"]
-    tar = ["tar", "--create", "--sparse", "--numeric-owner", "--file=-", f"--directory={directory}", *what]
+    tar = ["tar", "--create", _RECORD, "--sparse", "--numeric-owner", "--file=-", f"--directory={directory}", *what]
     listed = b"".join(f"./{name}".encode() + b"\0" for name in names)
     await _tar(tar, listed, _STDOUT, f"reading {directory}", clockwork)
 
@@ -159,7 +161,7 @@ async def _send(orders: HandOrders, order: Order, clockwork: Clockwork) -> None:
 async def _receive(orders: HandOrders, order: Order, clockwork: Clockwork) -> str:
     """A draft that holds the tar stream from stdin."""
     draft = await clockwork.touch(lambda: orders.begin_arrival(order), "preparing the copy")
-    tar = ["tar", "--extract", "--sparse", "--preserve-permissions", "--numeric-owner", "--file=-"]
+    tar = ["tar", "--extract", _RECORD, "--sparse", "--preserve-permissions", "--numeric-owner", "--file=-"]
     async with removed_on_failure(draft):
         try:
             await _tar([*tar, f"--directory={draft}"], None, subprocess.DEVNULL, f"writing {draft}", clockwork)
