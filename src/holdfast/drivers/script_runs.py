@@ -20,6 +20,7 @@ from holdfast.drivers.process import Completed
 from holdfast.model.errors import HoldfastError
 
 _SWEEP_S = 3.0
+_OLD_SWEEP_S = 10.0
 _PASSED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "TZ")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -69,9 +70,9 @@ class ScriptRuns:
         """Before the first script since the start, or after one of which something was left."""
         if vm_id in self._clean:
             return
-        mark = self._marks_of(vm_id)
+        mark, most_s = self._marks_of(vm_id), min(limit_s, _OLD_SWEEP_S)
         try:
-            left = await expendable.call(lambda: leftovers.end_marked(mark, limit_s), limit_s + 1, "ending old scripts")
+            left = await expendable.call(lambda: leftovers.end_marked(mark, most_s), most_s + 1, "ending old scripts")
         except Overdue as error:
             raise ScriptOverdue(error.message) from None
         if left:

@@ -105,7 +105,7 @@ class Engine:
         self.settings = settings
         self.matcher = matcher
         self.state = State(store.load())
-        self.senses = LiveSenses(self.state, settings.patience)
+        self.senses = LiveSenses(self.state, settings.patience, settings.unseen_hypervisors)
         self.timers = Timers(settings.expiry_grace_s)
         self.restarting: dict[int, int] = {}
         self.waiting: set[int] = set()

@@ -42,8 +42,9 @@ _CAPACITY = ("TOTALCPU", "TOTALMEMORY")
 class LiveSenses:
     """Senses over a detector and the committed state."""
 
-    def __init__(self, state: State, patience: Patience) -> None:
+    def __init__(self, state: State, patience: Patience, unseen_hypervisors: frozenset[str] = frozenset()) -> None:
         self.state = state
+        self._unseen_hypervisors = unseen_hypervisors
         self.detector = Detector(patience)
         self._missing: dict[int, dict[int, int]] = {}
         """Beacons in a row without a VM, by VM and host."""
@@ -102,7 +103,8 @@ class LiveSenses:
                 events.append(self._rebooted(host, report, now))
             events.append(HostAlive(host.oid, report.boot_id, report.vms, report.system))
         events.extend(self._degradation(host.oid, self._complaint(report)))
-        events.extend(self._compare(host, report.vms, report.hypervisor != "down"))
+        sees_all = report.hypervisor != "down" and host.vm_mad not in self._unseen_hypervisors
+        events.extend(self._compare(host, report.vms, sees_all))
         return events
 
     def domain_reported(self, host_id: int, vm_id: int, what: str) -> None:
@@ -156,10 +158,11 @@ class LiveSenses:
         self._degraded[host_id] = text
         return (HostDegraded(host_id, text),)
 
-    def _compare(self, host: Host, reported: tuple[tuple[int, str], ...], hypervisor: bool) -> list[Event]:
+    def _compare(self, host: Host, reported: tuple[tuple[int, str], ...], sees_all: bool) -> list[Event]:
         """The agent's list of domains against the VMs that the host should have.
 
-        While its hypervisor does not answer, an absent domain proves nothing: a start may be waiting in there.
+        While its hypervisor does not answer, an absent domain proves nothing: a start may be waiting in there.  And of
+        some hypervisors agents see no guest at all.
         """
         present = {vm_id for vm_id, _ in reported}
         vms, missing = self.state.vms, self._missing
@@ -173,10 +176,10 @@ class LiveSenses:
                     missing[vm_id].pop(host.oid, None)
                 if vm.lcm_state is not LcmState.RUNNING and self._is_news_of(vm, host):
                     events.append(VmSeen(host.oid, vm_id, "RUNNING"))
-            elif hypervisor and self._is_missed(vm):
+            elif sees_all and self._is_missed(vm):
                 events.append(VmSeen(host.oid, vm_id, "POWEROFF"))
         believed = self._may_run.get(host.oid, set())
-        doubted = believed - present if hypervisor else ()
+        doubted = believed - present if sees_all else ()
         events.extend(VmSeen(host.oid, vm_id, "ABSENT") for vm_id in doubted if self._is_absent(host, vm_id))
         events.extend(
             VmSeen(host.oid, vm_id, "PRESENT") for vm_id in present - believed if self._is_strange(host, vm_id)

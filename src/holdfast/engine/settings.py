@@ -20,6 +20,8 @@ class Settings:
     installation: str = "holdfast"
     """Distinguishes installations: VM UUIDs are derived from it."""
     patience: Patience = field(default_factory=Patience)
+    unseen_hypervisors: frozenset[str] = frozenset()
+    """Whose guests no agent can see, by VM_MAD: that one is not reported says nothing about it."""
     deadlines_s: Mapping[EffectKind, float] = field(default_factory=lambda: dict(DEADLINE_S))
     power_reading_every_s: float = 2.0
     live_rescheds: bool = False

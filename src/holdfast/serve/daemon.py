@@ -28,6 +28,7 @@ from holdfast.drivers.tm.single_lines import LineDriver
 from holdfast.drivers.vmm.dummy import DummyDriver
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.libvirt_driver import LibvirtDriver
+from holdfast.drivers.vmm.site_hypervisor import unseen
 from holdfast.engine.engine import Batch, Engine
 from holdfast.engine.events import Resumed
 from holdfast.engine.ports import Driver
@@ -112,6 +113,7 @@ class Daemon:
             cold_migrate_mode=config.cold_migrate_mode,
             datastore_capacity_check=config.datastore_capacity_check == 1,
             tm_conf=TmConf(config.tm_mad_conf),
+            unseen_hypervisors=unseen(config.vmm_mad),
         )
 
     def _render(self, subject: Subject) -> str:

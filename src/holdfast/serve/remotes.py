@@ -31,7 +31,7 @@ def install(remotes: Path) -> list[Path]:
             if _is_the_sites(target, content, before.get(name, "")):
                 kept.append(target)
             else:
-                _write(target, content, (SOURCE / name).stat().st_mode & 0o777)
+                _write(target, content, 0o755 if content.startswith(b"#!") else 0o644)
                 now[name] = _digest(content)
         if now != before:
             _write(remotes / _MEMORY, json.dumps(now, indent=1).encode() + b"\n", 0o644)

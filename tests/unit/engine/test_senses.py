@@ -7,6 +7,7 @@ import pytest
 from holdfast.engine import commands as c
 from holdfast.engine import senses as limits
 from holdfast.engine.events import Event, HostAlive, HostDegraded, HostSilent, VmSeen
+from holdfast.engine.settings import Settings
 from holdfast.model.beacon import BeaconReport, Vms
 from holdfast.model.enums import EffectKind
 from holdfast.model.vm_states import LcmState, VmState
@@ -18,8 +19,8 @@ BOOT = "boot-host1-1"
 class Agents:
     """A rig whose hosts beat."""
 
-    def __init__(self, hosts: int = 2) -> None:
-        self.rig = Rig(hosts=hosts)
+    def __init__(self, hosts: int = 2, settings: Settings | None = None) -> None:
+        self.rig = Rig(hosts=hosts, settings=settings)
         self.seq = 0
 
     def hear(
@@ -313,3 +314,15 @@ def test_only_its_own_host_is_believed_about_a_vm(agents: Agents) -> None:
     assert agents.rig.vm(vm).lcm_state is LcmState.RUNNING
     agents.rig.tell(VmSeen(0, vm, "FAILURE"))
     assert agents.rig.vm(vm).lcm_state is LcmState.UNKNOWN
+
+
+def test_where_agents_see_no_guests_of_a_hypervisor_their_silence_proves_nothing_about_vms() -> None:
+    agents = Agents(settings=Settings(unseen_hypervisors=frozenset({"qemu"})))
+    vm = agents.rig.running_vm(0)
+    assert agents.beat(limits.MISSING_BEACONS_DOUBT + 1) == []
+    assert (agents.rig.vm(vm).lcm_state, agents.rig.vm(vm).may_run_on) == (LcmState.RUNNING, (0,))
+    agents.rig.call(c.VmAction(vm, "poweroff"))
+    assert agents.beat(limits.MISSING_BEACONS_DOUBT + 1) == []
+    agents.rig.answer(EffectKind.VMM_SHUTDOWN, ok=False, message="timed out", certain=False)
+    agents.beat(limits.MISSING_BEACONS_DOUBT + 1)
+    assert agents.rig.vm(vm).may_run_on == (0,)

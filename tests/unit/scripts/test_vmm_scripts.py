@@ -19,7 +19,7 @@ from holdfast.drivers.tm.driver import TmDriver
 from holdfast.drivers.vmm.script_orders import Site
 from holdfast.drivers.vmm.script_places import OnController, OnHosts
 from holdfast.drivers.vmm.scripts import ScriptDriver
-from holdfast.drivers.vmm.site_hypervisor import SiteHypervisor, site_hypervisors
+from holdfast.drivers.vmm.site_hypervisor import SiteHypervisor, site_hypervisors, unseen
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
@@ -349,3 +349,4 @@ def test_a_declared_hypervisor_has_opennebulas_defaults() -> None:
         "own": SiteHypervisor("own", "xml", False),
         "far": SiteHypervisor("far", "kvm", True),
     }
+    assert unseen({"own": {}, "far": {"TYPE": "kvm"}}) == {"own"}

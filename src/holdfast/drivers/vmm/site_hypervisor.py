@@ -31,6 +31,11 @@ def site_hypervisors(tables: Mapping[str, Mapping[str, str]]) -> dict[str, SiteH
     return {name: _checked(name, table) for name, table in tables.items()}
 
 
+def unseen(tables: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+    """Those whose guests an agent cannot see: it knows QEMU's, by the names that libvirt's domains have."""
+    return frozenset(name for name, hypervisor in site_hypervisors(tables).items() if hypervisor.type == "xml")
+
+
 def _checked(name: str, given: Mapping[str, str]) -> SiteHypervisor:
     if name in BUILT_IN:
         raise TemplateError(f"vmm_mad.{name}: this driver is built in; give your own driver another name.")
