@@ -108,9 +108,10 @@ class Nomad:
         """The controller's own datastores."""
         return self.stage.rack.datastores_path
 
-    def on_host(self, host: str, name: str) -> Path:
-        """A file of the VM on a host."""
-        return self.stage.rack.host_datastores(host) / str(self.system) / str(self.vm_id) / name
+    def checksums(self, host: str) -> dict[str, str]:
+        """Of all its files on a host."""
+        root = self.stage.rack.host_datastores(host) / str(self.system)
+        return {name: checksum(root / name) for name in files(root) if not (root / name).is_dir()}
 
     def named(self, *names: str) -> set[str]:
         """These files of the VM, as ``places`` names them."""
@@ -204,42 +205,57 @@ def checksum(path: Path) -> str:
 
 
 def test_a_vm_lives_on_hosts_that_share_nothing(stage: Stage) -> None:
-    vm = Nomad(stage, "nomad", "raw")
+    vm = Nomad(stage, "nomad", "qcow2")
     vm.deploy("host1")
     vm.writes_on("host1", boots=1)
+    assert vm.places() == {"host1": vm.named("disk.0", "disk.0.snap/0", "disk.0.snap/disk.0.snap")}
     with pytest.raises(RackError, match=r"cannot be migrated live: datastore .* is not shared"):
         stage.call("one.vm.migrate", vm.vm_id, stage.host_ids["host2"], True, False, -1, 0)
-    vm.writes_on("host1", boots=1)
+    layers = snapshotted_with_a_second_disk(vm)
 
     vm.migrate("host2")
     vm.writes_on("host2", boots=1)
-    assert vm.places() == {"host2": vm.named("disk.0")}, "the checkpoint is gone, too"
-    vm.migrate("host1", kind=1)
-    vm.writes_on("host1", boots=2)
+    assert vm.places() == {"host2": {*layers, *vm.named("disk.1")}}, "the checkpoint is gone, too"
+    stage.call("one.vm.detach", vm.vm_id, 1)
+    vm.reach(RUNNING)
+    assert vm.places() == {"host2": layers}
     vm.act("suspend", SUSPENDED)
-    assert vm.places() == {"host1": vm.named("disk.0", "checkpoint")}
-    vm.migrate("host2", SUSPENDED)
-    assert vm.places() == {"host2": vm.named("disk.0", "checkpoint")}
+    assert vm.places() == {"host2": {*layers, *vm.named("checkpoint")}}
+    vm.migrate("host1", SUSPENDED)
+    assert vm.places() == {"host1": {*layers, *vm.named("checkpoint")}}
     vm.act("resume", RUNNING)
-    vm.writes_on("host2", boots=2)
+    vm.writes_on("host1", boots=1)
 
     vm.act("stop", STOPPED)
-    assert vm.places() == {FRONT: vm.named("disk.0", "checkpoint")}
-    vm.deploy("host1")
+    assert vm.places() == {FRONT: {*layers, *vm.named("checkpoint")}}
+    vm.deploy("host2")
+    vm.writes_on("host2", boots=1)
+    vm.migrate("host1", kind=1)
     vm.writes_on("host1", boots=2)
     vm.act("undeploy", UNDEPLOYED)
-    assert vm.places() == {FRONT: vm.named("disk.0")}
-    vm.deploy("host2")
-    vm.writes_on("host2", boots=3)
-
-    vm.act("poweroff", POWEROFF)
-    left = checksum(vm.on_host("host2", "disk.0"))
+    assert vm.places() == {FRONT: layers}
+    vm.stage.call("one.vm.deploy", vm.vm_id, stage.host_ids["host2"], False, -1, "")
+    vm.reach(RUNNING)
+    vm.act("poweroff-hard", POWEROFF)
+    left = vm.checksums("host2")
+    assert set(left) == layers - vm.named("disk.0.snap/disk.0.snap")
     vm.migrate("host1", POWEROFF)
-    assert checksum(vm.on_host("host1", "disk.0")) == left
-    vm.act("resume", RUNNING)
-    vm.writes_on("host1", boots=4)
+    assert vm.checksums("host1") == left
     vm.act("terminate", DONE)
     assert vm.places() == {}
+
+
+def snapshotted_with_a_second_disk(vm: Nomad) -> set[str]:
+    """The running guest's disk gets a snapshot, and the VM another disk; the names of the first one's layers."""
+    vm.stage.call("one.vm.disksnapshotcreate", vm.vm_id, 0, "before")
+    vm.reach(RUNNING)
+    layers = vm.named("disk.0", "disk.0.snap/0", "disk.0.snap/1", "disk.0.snap/disk.0.snap")
+    vm.writes_on("host1", boots=1)
+    assert vm.places() == {"host1": layers}
+    vm.stage.call("one.vm.attach", vm.vm_id, 'DISK = [ TYPE = "fs", SIZE = "8", FORMAT = "raw", DEV_PREFIX = "vd" ]')
+    vm.reach(RUNNING)
+    assert vm.places() == {"host1": {*layers, *vm.named("disk.1")}}
+    return layers
 
 
 def test_moves_that_fail_lose_nothing_and_go_on_when_the_fault_is_repaired(stage: Stage) -> None:
@@ -255,7 +271,7 @@ def test_moves_that_fail_lose_nothing_and_go_on_when_the_fault_is_repaired(stage
     vm.fleet.write({VM: 1})
 
     folder = str(stage.rack.datastores_path / str(vm.system))
-    stage.on("host2", "mkdir", folder)
+    stage.on("host2", "mkdir", "-p", folder)
     stage.on("host2", "mount", "-t", "tmpfs", "-o", "size=16m,mode=777", "small", folder)
     vm.fails("host1", "host2", "no space is left in .*: [0-9]+ MB are needed, [0-9]+ MB are free")
     stage.on("host2", "umount", folder)

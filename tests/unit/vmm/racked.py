@@ -54,6 +54,7 @@ class Racked:
     def __init__(self, rack: racks.Rack, connections: Connections, recorder: Recorder) -> None:
         self.rack, self.connections, self.recorder = rack, connections, recorder
         self.vms_path = rack.directory / "vms"
+        self.config = HypervisorConfig(str(rack.datastores_path), "tcg")
         self.tm = TmDriver(rack.datastores_path, self.vms_path, "front")
         self.driver = self.new_driver()
         self.took_s: dict[str, float] = {}
@@ -63,7 +64,7 @@ class Racked:
         return LibvirtDriver(
             self.connections,
             self.vms_path,
-            HypervisorConfig(str(self.rack.datastores_path), "tcg"),
+            self.config,
             press_again_s=1,
             tm=self.tm,
         )

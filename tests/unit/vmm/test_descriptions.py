@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.drivers.vmm.elements import document
 from holdfast.drivers.vmm.hypervisor import DeploymentError
-from holdfast.drivers.vmm.placed_disks import disk_files, with_layers
+from holdfast.drivers.vmm.placed_disks import qcow2_disks, with_layers
 from holdfast.drivers.vmm.saved_domain import adapted
 
 SAVED = """<domain><metadata><old/></metadata><os><nvram>/ds/0/7/one-7_VARS.fd</nvram></os><devices>
@@ -36,11 +36,11 @@ def test_what_is_not_xml_is_refused_with_its_name() -> None:
 
 
 def test_a_disk_with_layers_is_described_by_its_active_layer() -> None:
-    paths = ("/sd/disk.0", "/sd/disk.1", "/iso/other")
-    disks = "".join(f"<disk><source file='{path}'/></disk>" for path in paths)
-    text = f"<domain><devices>{disks}<disk><source dev='/sd/disk.2'/></disk></devices></domain>"
-    assert disk_files(text) == [Path("/sd/disk.0"), Path("/sd/disk.1")]
+    files = (("/sd/disk.0", "qcow2"), ("/sd/disk.1", "qcow2"), ("/sd/disk.2", "raw"), ("/iso/other", "qcow2"))
+    disks = "".join(f"<disk><driver type='{kind}'/><source file='{path}'/></disk>" for path, kind in files)
+    text = f"<domain><devices>{disks}<disk><driver type='qcow2'/><source dev='/sd/disk.3'/></disk></devices></domain>"
+    assert qcow2_disks(text) == [Path("/sd/disk.0"), Path("/sd/disk.1")]
     root = document(with_layers(text, {"/sd/disk.0": "/sd/disk.0.snap/2"}), "")
-    files = [source.get("file") for source in root.iterfind("devices/disk/source")]
-    assert files == ["/sd/disk.0.snap/2", "/sd/disk.1", "/iso/other", None]
+    sources = [source.get("file") for source in root.iterfind("devices/disk/source")]
+    assert sources == ["/sd/disk.0.snap/2", "/sd/disk.1", "/sd/disk.2", "/iso/other", None]
     assert with_layers(text, {}) is text

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from holdfast.drivers.vmm.deployment import deployment_file
 from holdfast.model.enums import EffectKind
+from holdfast.model.host import Host
+from holdfast.model.vm import Vm
 from holdfast.sandbox.rack import Rack
 from tests.unit.vmm.racked import Racked, racked, running_rack, with_extra
 
@@ -78,10 +83,25 @@ def test_a_raw_disk_cannot_be_snapshotted_and_libvirt_says_so(rack: Rack) -> Non
     tell(rack, story)
 
 
+async def started_by_name(here: Racked, vm: Vm, host: Host, disk: Path) -> None:
+    """The domain as somebody else would start it: its disk is known by a name that will be a link to layers."""
+    datastore = here.order(EffectKind.VMM_DEPLOY, vm, host, None, 30, {}).datastores[0]
+    text = deployment_file(vm, host, datastore, here.config)
+    assert f'"{disk}"' in text
+    await here.connections.call(1, lambda connection: connection.createXML(text).name(), 30)
+
+
 def test_a_disk_snapshot_of_a_running_guest_keeps_every_write_over_moves_and_restarts(rack: Rack) -> None:
     async def story(here: Racked) -> None:
         vm, host, other = here.vm(823, "qcow2"), here.host(1), here.host(2)
         disk = here.directory(823) / "disk.0"
+        disk.with_name("disk.0.snap").joinpath("0").replace(disk)
+        shutil.rmtree(disk.with_name("disk.0.snap"))  # one plain file, as a copy from elsewhere is
+        await started_by_name(here, vm, host, disk)
+        refused = await here.do(EffectKind.VMM_DISK_SNAPSHOT_CREATE, vm, host, DISK_ID="0", ITEM="0")
+        assert (refused.ok, refused.certain) == (False, True)
+        assert f"was started with vda as {disk}, a name that leads elsewhere" in refused.message
+        assert (await here.do(EffectKind.VMM_CANCEL, vm, host)).ok
         assert (await here.do(EffectKind.VMM_DEPLOY, vm, host)).ok
         await here.booted(vm)
         for number in ("0", "1"):

@@ -16,7 +16,7 @@ from typing import Any
 from holdfast.drivers.inventory import Entry, inventory
 from holdfast.drivers.tm import arrivals, layout
 from holdfast.drivers.tm.disks import file_of
-from holdfast.drivers.tm.layers import DiskLayers, Layer, active_layer, described
+from holdfast.drivers.tm.layers import DiskLayers, Layer, described, layer_to_run
 from holdfast.drivers.tm.lines import Places, TransferError, parse
 from holdfast.drivers.tm.orders import request_from_data, vm_from_data
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -27,7 +27,7 @@ from holdfast.drivers.vmm.checkpoint import Checkpoint
 
 Order = Mapping[str, Any]
 LOOKS = ("probe", "gone", "look", "standing", "begin_move", "image", "send", "receive", "checkpoint.trouble",
-         "checkpoint.is_gone", "layers.active_of", "snapshots", "inventory")  # fmt: skip
+         "checkpoint.is_gone", "snapshots", "inventory")  # fmt: skip
 """Orders that change nothing another could mind; all others have the VM to themselves."""
 
 
@@ -61,7 +61,7 @@ class HandOrders:
             "snapshots": self._snapshots,
             "inventory": self._inventory,
             "layers.active": self._active_layer,
-            "layers.active_of": self._active_layers_of,
+            "layers.to_run": self._layers_to_run,
             "layers.prepare": self._prepare_layer,
             "layers.insist_on_new": self._insist_on_new_layer,
             "layers.point": self._point_at_layer,
@@ -249,12 +249,12 @@ class HandOrders:
     async def _active_layer(self, order: Order, clockwork: Clockwork) -> dict[str, Any]:
         return _as_data(await self._layers.active(await self._disk(order, clockwork), clockwork))
 
-    async def _active_layers_of(self, order: Order, clockwork: Clockwork) -> list[str | None]:
-        """The active layer of each of these disks, None for one without layers."""
+    async def _layers_to_run(self, order: Order, clockwork: Clockwork) -> list[str | None]:
+        """The layer of each of these qcow2 disks that a domain is to be given, None for one that is not there."""
         disks = [self._area.vm_path(word, order["vm_id"]) for word in order["paths"]]
 
         def look() -> list[str | None]:
-            found = [active_layer(self._area.confine(disk.parent) / disk.name) for disk in disks]
+            found = [layer_to_run(self._area.confine(disk.parent) / disk.name) for disk in disks]
             return [str(layer.path) if layer else None for layer in found]
 
         return await clockwork.touch(look, "looking for the layers of disks")

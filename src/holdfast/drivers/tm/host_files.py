@@ -48,9 +48,9 @@ class HostFiles:
         """The method ``name`` of :class:`holdfast.drivers.vmm.checkpoint.Checkpoint`, there."""
         return await self._call(f"checkpoint.{name}", limit_s, path=str(directory), arguments=arguments)
 
-    async def active_layers(self, disks: Sequence[Path], limit_s: float) -> list[Path | None]:
-        """The active layer of each of these disks, None for one that has no layers."""
-        found = await self._call("layers.active_of", limit_s, paths=[str(disk) for disk in disks])
+    async def layers_to_run(self, disks: Sequence[Path], limit_s: float) -> list[Path | None]:
+        """As :func:`holdfast.drivers.tm.layers.layer_to_run`, of each of these qcow2 disks."""
+        found = await self._call("layers.to_run", limit_s, paths=[str(disk) for disk in disks])
         return [Path(path) if path else None for path in found]
 
     async def snapshots_in(self, file: Path, limit_s: float) -> list[str]:

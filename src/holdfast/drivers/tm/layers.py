@@ -49,6 +49,15 @@ def active_layer(disk: Path) -> Layer | None:
     return Layer(int(target.name), target)
 
 
+def layer_to_run(disk: Path) -> Layer | None:
+    """The layer that a domain is to be given of a qcow2 disk; None when there is no such file.  Blocking.
+
+    One plain file becomes layer 0 first.  A domain that knew it as ``disk.0`` would lose the file at its first
+    snapshot: QEMU opens what is below the new layer once more, by its name, which leads to the new layer then.
+    """
+    return layered(disk) if disk.exists() else None
+
+
 def newest_layer(image: Path) -> Path:
     """The newest layer of a persistent qcow2 image, whose layers are begun when it has none.  Blocking."""
     folder = layout.snapshots_of(image)

@@ -13,6 +13,7 @@ from typing import Any
 import libvirt
 from lxml import etree
 
+from holdfast.drivers.tm.disks import format_of
 from holdfast.drivers.tm.driver import TmDriver
 from holdfast.drivers.tm.layers import Layer
 from holdfast.drivers.tm.lines import disk_of
@@ -53,13 +54,14 @@ class DiskChanges:
             return no_domain
         tm, disk_id, target = self._layers(), job.number("DISK_ID"), _target(job)
         below = await self._written(job, target)
+        if not below.name.isdecimal() and format_of(disk_of(job.vm, disk_id)) == "qcow2":
+            return Answer(ok=False, message=_known_by_name(job, target, below))
         if not self._reach.doubts.about(job.order):
             await tm.insist_on_new_layer(job.vm, disk_id, job.number("ITEM"), job.left_s)
         layer = await tm.prepare_layer(job.vm, disk_id, job.number("ITEM"), job.left_s)
         if below == layer.path:
             return Answer(ok=True)
-        under = Layer(int(below.name), below) if below.name.isdecimal() else None
-        under = under or await tm.active_layer(job.vm, disk_id, job.left_s)
+        under = Layer(int(below.name), below)
         await tm.point_at_layer(job.vm, disk_id, layer, job.left_s)
         trouble = ""
         try:
@@ -112,6 +114,13 @@ class DiskChanges:
         target = _target(job)
         call = self._reach.connections.call(job.host.oid, lambda c: _capacity(_domain(c, job), target), job.left_s)
         return Answer(ok=True) if await call == job.number("SIZE") * _MIB else None
+
+
+def _known_by_name(job: Job, target: str, below: Path) -> str:
+    return (
+        f"{job.domain.name} was started with {target} as {below}, a name that leads elsewhere after a snapshot and "
+        "takes the disk along: nothing was done. Power the VM off and on, or suspend and resume it, then snapshot it"
+    )
 
 
 def _target(job: Job) -> str:

@@ -22,7 +22,7 @@ from holdfast.drivers.vmm.flights import Flights
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.line import Connection, OutcomeUnknown
 from holdfast.drivers.vmm.line_pool import NotSent
-from holdfast.drivers.vmm.placed_disks import disk_files, with_layers
+from holdfast.drivers.vmm.placed_disks import qcow2_disks, with_layers
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
@@ -211,7 +211,7 @@ class Reach:
     async def deployment(self, job: Job, config: HypervisorConfig) -> str:
         """The domain as it would be created now; raises what deployment_file raises, OSError or Overdue."""
         text = deployment_file(job.vm, job.host, job.datastore, config)
-        return with_layers(text, await self.storage.layers(job, disk_files(text)))
+        return with_layers(text, await self.storage.layers_to_run(job, qcow2_disks(text)))
 
     async def running(self, job: Job) -> Answer | None:
         """None when the VM has a domain to work on, else why the order fails."""

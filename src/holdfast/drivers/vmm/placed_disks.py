@@ -14,10 +14,11 @@ from lxml import etree
 from holdfast.drivers.vmm.elements import document
 
 
-def disk_files(text: str) -> list[Path]:
-    """The disks of a description that may be links to layers."""
-    sources = document(text, "the deployment file").iterfind("devices/disk/source[@file]")
-    return [path for source in sources if (path := Path(source.get("file"))).name.startswith("disk.")]
+def qcow2_disks(text: str) -> list[Path]:
+    """The disks of a description that have layers, or can get them."""
+    disks = document(text, "the deployment file").iterfind("devices/disk[driver][source]")
+    files = [disk.find("source").get("file", "") for disk in disks if disk.find("driver").get("type") == "qcow2"]
+    return [Path(file) for file in files if Path(file).name.startswith("disk.")]
 
 
 def with_layers(text: str, layers: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from holdfast.drivers import expendable
 from holdfast.drivers.tm.host_files import HostFiles
-from holdfast.drivers.tm.layers import active_layer, described
+from holdfast.drivers.tm.layers import described, layer_to_run
 from holdfast.drivers.tm.remote import Hands
 from holdfast.drivers.tm.tools import Clockwork
 from holdfast.drivers.vmm.checkpoint import Checkpoint
@@ -78,15 +78,15 @@ class VmStorage:
         work = partial(getattr(Checkpoint(directory), act), *arguments)
         return await expendable.call(work, limit_s, f"{act} of {directory}/checkpoint")
 
-    async def layers(self, job: Job, disks: Sequence[Path]) -> dict[str, str]:
-        """The file of the active layer of each of these disks that has layers."""
+    async def layers_to_run(self, job: Job, disks: Sequence[Path]) -> dict[str, str]:
+        """The file to give to the domain for each of these qcow2 disks that is there."""
         if not disks:
             return {}
         if there := self._there(job):
-            paths = await _of_host(there.active_layers(disks, job.left_s))
+            paths = await _of_host(there.layers_to_run(disks, job.left_s))
         else:
             what = f"looking for the disks of VM {job.vm.oid}"
-            found = await expendable.call(lambda: [active_layer(disk) for disk in disks], job.left_s, what)
+            found = await expendable.call(lambda: [layer_to_run(disk) for disk in disks], job.left_s, what)
             paths = [layer.path if layer else None for layer in found]
         return {str(disk): str(path) for disk, path in zip(disks, paths, strict=True) if path}
 

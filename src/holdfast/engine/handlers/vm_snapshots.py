@@ -25,7 +25,7 @@ _MAX_NAME = 128
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 """What is not text on one line, or what XML cannot carry."""
 _VOLATILE = ("FS", "SWAP")
-_LIVE_DRIVERS = ("shared", "qcow2")
+_LIVE_DRIVERS = ("shared", "qcow2", "ssh", "local")
 """Transfer drivers whose qcow2 disks a running guest can be snapshotted on."""
 _HOLLOW_HYPERVISOR = "dummy"
 
@@ -109,7 +109,7 @@ def _insist_on_snapshots(vm: Vm, disk: Section) -> None:
     if disk.get("TM_MAD") not in _LIVE_DRIVERS or form != "qcow2":
         raise ActionError(
             f"Disk {disk_id} of VM {vm.oid} (TM_MAD {disk.get('TM_MAD', '-')}, format {form or 'unknown'}) has no "
-            f"snapshots while the VM runs, only qcow2 disks of {' and '.join(_LIVE_DRIVERS)} datastores have: "
+            f"snapshots while the VM runs, only qcow2 disks of {', '.join(_LIVE_DRIVERS)} datastores have: "
             f"power it off or suspend it first.",
             vm.oid,
         )
