@@ -100,7 +100,7 @@ def test_a_host_that_refuses_is_named_with_the_words_of_ssh(site: SshSite) -> No
     site.host1.port, port = 1, site.host1.port
     answer = site.run(K.TM_PROLOG, vm)
     site.host1.port = port
-    refused(answer, 'line 1 "MKIMAGE ssh 4 raw host1:', "host host1 cannot be reached by ssh", "Connection refused")
+    refused(answer, "(line 1: MKIMAGE ssh 4 raw host1:", "host host1 cannot be reached by ssh", "Connection refused")
     assert answer.certain
 
 
@@ -226,7 +226,7 @@ def test_a_host_that_dies_during_a_move_leaves_the_only_good_copy_alone(tmp_path
         vm = placed(vm, 1, 2)
         dying = site.host1 if side == "host1" else site.host2
         answer = broken_off(site, K.TM_MIGRATE, vm, site.host2, dying.stop)
-        refused(answer, 'line 2 "MV ssh host1:', f"the connection to host {side} was lost")
+        refused(answer, "(line 2: MV ssh host1:", f"the connection to host {side} was lost")
         assert not answer.certain
         dying.start()
         assert (site.host1.datastores / "0/7/disk.0").exists()
