@@ -28,11 +28,25 @@ def same_driver(one: str, other: str) -> bool:
 
 def placed_on(work: Work, vm: Vm, system: Datastore) -> Vm:
     """The VM as its files will be made on ``system``; raises ActionError when an image cannot get there."""
-    disks = (
-        (name, _placed(work, value, system) if name == "DISK" and isinstance(value, Section) else value)
-        for name, value in vm.template
-    )
-    return replace(vm, template=Template(disks).with_values(TM_MAD_SYSTEM=system.tm_mad))
+    placed = Template((name, _part(work, name, value, system)) for name, value in vm.template)
+    return replace(vm, template=placed.with_values(TM_MAD_SYSTEM=system.tm_mad))
+
+
+def _part(work: Work, name: str, value: str | Section, system: Datastore) -> str | Section:
+    if isinstance(value, str) or name not in ("DISK", "OS"):
+        return value
+    return _placed(work, value, system) if name == "DISK" else _with_kernels(work, value, system)
+
+
+def _with_kernels(work: Work, os: Section, system: Datastore) -> Section:
+    """KERNEL_DS_TM_SYSTEM is to a kernel what TM_MAD_SYSTEM is to a disk."""
+    placed = {name: text for name, text in os.items() if name not in ("KERNEL_DS_TM_SYSTEM", "INITRD_DS_TM_SYSTEM")}
+    for attribute in ("KERNEL_DS", "INITRD_DS"):
+        files = work.find(Datastore, int(os.get(f"{attribute}_DSID") or -1))
+        if files is not None and not same_driver(files.tm_mad, system.tm_mad):
+            _insist_on_mode(_known(work, files), system)
+            placed[f"{attribute}_TM_SYSTEM"] = system.tm_mad
+    return Section(placed)
 
 
 def one_more(work: Work, vm: Vm, disk: Mapping[str, str]) -> Section:
@@ -50,16 +64,27 @@ def _placed(work: Work, disk: Section, system: Datastore) -> Section:
     images = work.find(Datastore, int(disk.get("DATASTORE_ID") or -1))
     if images is None or not disk.get("TM_MAD"):
         return disk
-    known = {**work.settings.tm_conf.meaning(images.tm_mad, images.type), **images.template.singles()}
+    known = _known(work, images)
     if same_driver(images.tm_mad, system.tm_mad):
         own = {name: known[name] for name in (*_TARGETS, "DISK_TYPE") if name in known}
         return _with_medium({key: text for key, text in disk.items() if key != "TM_MAD_SYSTEM"} | own)
-    mode = system.tm_mad.upper()
-    if any(f"{name}_{mode}" not in known for name in _TARGETS):
-        raise ActionError(f"Image Datastore does not support transfer mode: {system.tm_mad}")
+    mode = _insist_on_mode(known, system)
     of_mode = {name: known[f"{name}_{mode}"] for name in _TARGETS}
     of_mode["DISK_TYPE"] = known.get(f"DISK_TYPE_{mode}", "FILE")
     return _with_medium({**disk, **of_mode, "TM_MAD_SYSTEM": system.tm_mad})
+
+
+def _known(work: Work, images: Datastore) -> dict[str, str]:
+    """What its driver means, and what it says itself."""
+    return {**work.settings.tm_conf.meaning(images.tm_mad, images.type), **images.template.singles()}
+
+
+def _insist_on_mode(known: Mapping[str, str], system: Datastore) -> str:
+    """The mode's name in attributes; raises ActionError when the images' datastore does not know it."""
+    mode = system.tm_mad.upper()
+    if any(f"{name}_{mode}" not in known for name in _TARGETS):
+        raise ActionError(f"Image Datastore does not support transfer mode: {system.tm_mad}")
+    return mode
 
 
 def _with_medium(disk: Mapping[str, str]) -> Section:

@@ -155,9 +155,10 @@ class Daemon:
         hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
         site = SiteDrivers(config, endpoint, self._render)
         log, vmm_log = self._vm_log.teller("TrM"), self._vm_log.teller("VMM")
+        protected = (*PROTECTED, config.var)
         frontend = socket.gethostname()
         hands = Hands(config.datastores_path, frontend, Ssh(SshSettings(config.var / "ssh", config.ssh_config)))
-        tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site.transfers, log, hands)
+        tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site.transfers, log, hands, protected)
         self.controller.storage = StorageCheck(self.engine.state, inventory_of(hands))
         lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm, hands=hands)
@@ -165,7 +166,7 @@ class Daemon:
         by_kind: dict[EffectKind, Driver] = {
             **dict.fromkeys(_TM_KINDS, tm),
             EffectKind.TM_LINE: lines,
-            **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path, self._clock, (*PROTECTED, config.var))),
+            **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path, self._clock, protected)),
             **dict.fromkeys(_FENCE_KINDS, FenceDriver(clock=self._clock, contradiction=self._watch.still_beats)),
             EffectKind.HOOK: HookDriver(config.var / "remotes" / "hooks", environment, self._clock),
         }

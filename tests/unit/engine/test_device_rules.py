@@ -192,8 +192,9 @@ def test_an_id_that_no_disk_can_have_does_not_stand_in_the_way_of_the_next_one(r
     vm = held(rig, f'CONTEXT=[DISK_ID="{LONG}"]')
     rig.call(c.DeployVm(vm, 0))
     rig.settle()
+    assert rig.vm(vm).template.section("CONTEXT")["DISK_ID"] == "0"
     rig.call(c.AttachDisk(vm, "DISK=[IMAGE_ID=0]"))
-    assert rig.vm(vm).template.section("DISK")["DISK_ID"] == "0"
+    assert rig.vm(vm).template.section("DISK")["DISK_ID"] == "1"
 
 
 def test_whatever_is_accepted_can_be_written_into_a_deployment_file(rig: Rig) -> None:

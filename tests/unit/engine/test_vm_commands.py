@@ -55,7 +55,7 @@ def test_names_of_vms_may_repeat_but_not_be_anything(rig: Rig) -> None:
 
 def test_the_machine_and_the_users_own_attributes_are_kept_apart(rig: Rig) -> None:
     vm = rig.vm(held(rig, 'NAME=web\nLABEL=x\nCONTEXT=[A="1"]\nSCHED_REQUIREMENTS="ID=0"'))
-    assert vm.template.section("CONTEXT") == {"A": "1"}
+    assert vm.template.section("CONTEXT") == {"A": "1", "DISK_ID": "0", "TARGET": "hda"}
     assert vm.user_template.singles() == {"LABEL": "x", "SCHED_REQUIREMENTS": "ID=0"}
     assert "LABEL" not in vm.template
 

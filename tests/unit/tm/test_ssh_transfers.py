@@ -16,6 +16,7 @@ from holdfast.model.enums import EffectKind
 from holdfast.model.snapshot import DiskSnapshots
 from holdfast.model.vm import Vm
 from tests.unit.tm.ssh_hosts import SshSite, running
+from tests.unit.tm.test_context_image import joliet_files
 from tests.unit.vmm.objects import a_stay, an_order, elsewhere
 
 K = EffectKind
@@ -246,3 +247,18 @@ def test_progress_of_a_copy_is_told(site: SshSite) -> None:
     assert {each.total_bytes for each in seen} == {0, 64 << 20}
     assert len({each.percent for each in seen}) > 5
     assert [each.done_bytes for each in seen] == sorted(each.done_bytes for each in seen)
+
+
+def test_the_context_and_the_kernel_come_to_the_host(site: SshSite) -> None:
+    (site.root / "1/kkk").write_bytes(b"a kernel")
+    kernel = (
+        f'OS=[KERNEL_DS_SOURCE="{site.root}/1/kkk", KERNEL_DS_TM=shared, KERNEL_DS_DSID=1, KERNEL_DS_TM_SYSTEM=ssh]'
+    )
+    vm = placed(site.vm(f'{kernel}\nCONTEXT=[DISK_ID="1", TARGET="hda", SET_HOSTNAME="web"]'), 1)
+    ok(site.run(K.TM_PROLOG, vm))
+    for _ in range(2):
+        ok(asyncio.run(site.driver.make_context(vm, 20)))
+    assert site.host1.files() == ["disk.1", "kernel"]
+    assert (site.host1.directory / "kernel").read_bytes() == b"a kernel"
+    script = joliet_files((site.host1.directory / "disk.1").read_bytes())["context.sh"]
+    assert b"SET_HOSTNAME='web'" in script

@@ -35,6 +35,19 @@ def test_the_prolog_clones_links_and_makes_disks_in_order() -> None:
     ]
 
 
+def test_kernel_and_initrd_are_cloned_after_the_disks() -> None:
+    kernel = "KERNEL_DS_SOURCE=/var/lib/one/datastores/2/kkk, KERNEL_DS_TM=shared, KERNEL_DS_DSID=2"
+    initrd = "INITRD_DS_SOURCE=/var/lib/one/datastores/2/iii, INITRD_DS_TM=qcow2, INITRD_DS_DSID=2"
+    swap = "DISK=[DISK_ID=0, TYPE=swap, SIZE=64]"
+    assert lines(Step.PROLOG, f"{swap}\nOS=[{kernel}, {initrd}, INITRD_DS_TM_SYSTEM=ssh]") == [
+        f"MKSWAP qcow2 64 host2:{SD}/disk.0 7 0",
+        f"CLONE shared front:/var/lib/one/datastores/2/kkk host2:{SD}/kernel 7 2",
+        f"CLONE.ssh qcow2 front:/var/lib/one/datastores/2/iii host2:{SD}/initrd 7 2",
+    ]
+    assert lines(Step.PROLOG_ATTACH, f"{swap}\nOS=[{kernel}]", disk_id=0) == [f"MKSWAP qcow2 64 host2:{SD}/disk.0 7 0"]
+    assert lines(Step.DELETE, f"OS=[{kernel}]") == [f"DELETE qcow2 host2:{SD} 7 0"]
+
+
 def test_a_source_that_names_its_host_is_written_as_it_is() -> None:
     text = 'DISK=[DISK_ID=0, SOURCE="ceph:pool/one-3", CLONE=YES, TM_MAD=ceph, DATASTORE_ID=1]'
     assert lines(Step.PROLOG, text) == [f"CLONE ceph ceph:pool/one-3 host2:{SD}/disk.0 7 1"]

@@ -130,6 +130,29 @@ def test_kernel_initrd_and_command_line_start_a_guest_without_boot_loader() -> N
     ]  # fmt: skip
 
 
+def test_a_registered_kernel_starts_from_its_copy_in_the_vms_directory() -> None:
+    text = 'OS=[ARCH="x86_64", KERNEL_DS_SOURCE="/ds/2/kkk", INITRD_DS_SOURCE="/ds/2/iii", KERNEL_CMD="quiet"]'
+    root = domain(f"CPU=1\nMEMORY=64\n{text}")
+    assert [root.findtext(f"os/{tag}") for tag in ("kernel", "initrd", "cmdline")] == [
+        "/var/lib/one/datastores/0/7/kernel",
+        "/var/lib/one/datastores/0/7/initrd",
+        "quiet",
+    ]
+
+
+def test_the_context_is_a_cdrom_behind_the_disks() -> None:
+    root = domain(f'{BASIC}\n{DISK}\nCONTEXT=[DISK_ID="1", TARGET="hda", SET_HOSTNAME="web"]')
+    disk = root.findall("devices/disk")[1]
+    assert (disk.get("type"), disk.get("device"), disk.find("source").get("file")) == (
+        "file",
+        "cdrom",
+        "/var/lib/one/datastores/0/7/disk.1",
+    )
+    assert (disk.find("target").get("dev"), disk.find("target").get("bus")) == ("hda", "ide")
+    assert disk.find("driver").get("type") == "raw"
+    assert disk.find("readonly") is not None
+
+
 def test_a_q35_machine_has_root_ports_and_one_bridge() -> None:
     root = domain("MEMORY=64\nQ35_ROOT_PORTS=4")
     ports = [c.get("model") for c in root.findall("devices/controller[@type='pci']")]

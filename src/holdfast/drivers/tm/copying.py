@@ -7,6 +7,8 @@ when both hands ended well: a stream that was cut off at a file's end looks comp
 from __future__ import annotations
 
 import asyncio
+import io
+import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,6 +71,33 @@ async def _copied(hands: Hands, origin: End, target: End, size: int, vm_id: int,
             raise _LeftBehind(draft, error) if draft else error from None
         receiver.program.end_input()
         return str(await receiver.answer())
+
+
+async def handed(hands: Hands, content: bytes, target: End, vm_id: int, clockwork: Clockwork) -> str:
+    """The draft at the target of a file with this content; raises TransferError or TransferOverdue."""
+    async with (
+        hands.turn(target.host, clockwork=clockwork),
+        hands.at_work(target.host, "receive", vm_id, clockwork, **target.about, size=len(content)) as receiver,
+    ):
+        try:
+            async with asyncio.timeout(clockwork.left_s):
+                await receiver.program.write(_tarred(content))
+        except TimeoutError:
+            raise TransferOverdue(f"writing on {target.host}: the time was up") from None
+        except BrokenPipeError:
+            pass  # its answer says why it stopped reading
+        receiver.program.end_input()
+        return str(await receiver.answer())
+
+
+def _tarred(content: bytes) -> bytes:
+    """A tar archive with one file."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        about = tarfile.TarInfo("content")
+        about.size, about.mode = len(content), 0o644
+        archive.addfile(about, io.BytesIO(content))
+    return packed.getvalue()
 
 
 async def _stream(sender: Hand, receiver: Hand, size: int, clockwork: Clockwork) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from holdfast.drivers.tm import layout
 from holdfast.drivers.tm.copies import copy
 from holdfast.drivers.tm.layers import DiskLayers, active_layer, described
-from holdfast.drivers.tm.lines import Line, TransferError, disk_of
+from holdfast.drivers.tm.lines import KERNELS, Line, TransferError, disk_of
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.tools import Clockwork, removed_on_failure
 from holdfast.model.template import Section
@@ -45,6 +45,18 @@ def megabytes(disk: Section, name: str) -> int:
     if not text.isdecimal():
         raise TransferError(f"DISK {disk.get('DISK_ID')} has {name} {text}, it must be a whole number of megabytes")
     return int(text)
+
+
+def copy_made_at(vm: Vm, path: Path) -> tuple[str, int]:
+    """Of a copy of an image that becomes ``path``: its format, and the megabytes it grows to, 0 as it is.
+
+    A kernel or initrd is a plain file.
+    """
+    if path.name in KERNELS.values():
+        return "raw", 0
+    disk = disk_at(vm, path)
+    size_mb = megabytes(disk, "SIZE")
+    return format_of(disk), size_mb if size_mb > megabytes(disk, "ORIGINAL_SIZE") else 0
 
 
 def file_of(disk: Path) -> Path:

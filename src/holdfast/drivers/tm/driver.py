@@ -21,6 +21,7 @@ from pathlib import Path
 
 from holdfast.drivers.expendable import Overdue
 from holdfast.drivers.tm.account import Account, Accounts, Say, silent
+from holdfast.drivers.tm.context_step import ContextStep
 from holdfast.drivers.tm.disks import format_of
 from holdfast.drivers.tm.exports import await_exports
 from holdfast.drivers.tm.host_files import HostFiles
@@ -67,6 +68,7 @@ class TmDriver:
     """The TM driver; ``frontend`` is the controller's own name in transfer files.
 
     Without ``hands`` there is no way to the hosts' own files: no driver ``ssh``, no driver ``local``.
+    ``protected``: directories from which no file is put on a CONTEXT CD-ROM.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class TmDriver:
         external: External = lambda name: None,
         log: VmLog = lambda vm_id, severity, text: None,
         hands: Hands | None = None,
+        protected: Sequence[str | Path] = (),
     ) -> None:
         self.accounts = Accounts()
         self._log = log
@@ -93,6 +96,8 @@ class TmDriver:
         if hands:
             built_in |= dict.fromkeys(_OF_HOSTS, SshTransfers(self._area, hands))
         self._drivers = Registry({**built_in, "dummy": DummyTransfers()}, external)
+        forbidden = [Path(directory) for directory in protected]
+        self._context = ContextStep(self._area, self._places, vms_path, self._drivers, forbidden)
 
     async def run(self, order: Order) -> Answer:
         """Does it, within the effect's deadline."""
@@ -133,6 +138,22 @@ class TmDriver:
                     with account.line(str(line), number, count), account.heard_by(say):
                         driver = self._drivers.carrying_out(line)
                         await driver.perform(line, vm, Clockwork(limit_s, account))
+
+        return await _answered(work())
+
+    async def make_context(self, vm: Vm, limit_s: float, datastores: Mapping[int, Datastore] | None = None) -> Answer:
+        """The CD-ROM of the VM's CONTEXT is made anew: before each start and restore, as part of the VMM's work.
+
+        With an order's ``datastores``, it also waits until an NBD server offers it.
+        """
+
+        async def work() -> None:
+            with self._account(vm) as account:
+                clockwork = Clockwork(limit_s, account)
+                await self._context.carry_out(vm, clockwork)
+                served = (datastores or {}).get(record_of(vm).ds_id)
+                sections = [section for section in vm.template.sections("CONTEXT") if section.get("DISK_ID")]
+                await await_exports(served, vm.oid, sections, 0, clockwork)
 
         return await _answered(work())
 

@@ -36,6 +36,8 @@ class Step(StrEnum):
     DISK_RESIZE = "disk_resize"
 
 
+KERNELS = {"KERNEL_DS": "kernel", "INITRD_DS": "initrd"}
+"""Attributes of OS, and the names of their files in the VM's directory."""
 SINGLE_DISK = (Step.PROLOG_ATTACH, Step.EPILOG_DETACH, Step.DISK_SNAPSHOT, Step.DISK_RESIZE)
 """The steps that are about one disk."""
 
@@ -206,9 +208,21 @@ class _Writer:
                 yield Line("MKIMAGE", self.record.tm_mad, (*made, *system))
             else:
                 action = "CLONE" if _wanted(disk, "CLONE").upper() == "YES" else "LN"
-                source = _wanted(disk, "SOURCE")
-                source = source if ":" in source else f"{self.places.frontend}:{source}"
-                yield self._own(action, disk, (source, target))
+                yield self._own(action, disk, (self._image(_wanted(disk, "SOURCE")), target))
+        if self.request.step is Step.PROLOG:
+            yield from self._kernels()
+
+    def _kernels(self) -> Iterator[Line]:
+        """What is booted without a boot loader; a mode of its own is named as for disks."""
+        os = self.vm.template.section("OS")
+        for attribute, name in KERNELS.items():
+            if source := os.get(f"{attribute}_SOURCE"):
+                mode, ds_id = os.get(f"{attribute}_TM_SYSTEM"), os.get(f"{attribute}_DSID", "")
+                words = (self._image(source), f"{self._here()}/{name}", self.vm_id, ds_id)
+                yield Line(f"CLONE.{mode}" if mode else "CLONE", os.get(f"{attribute}_TM", ""), words)
+
+    def _image(self, source: str) -> str:
+        return source if ":" in source else f"{self.places.frontend}:{source}"
 
     def migrate(self, disks: list[Section]) -> Iterator[Line]:
         previous = self._previous()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from holdfast.drivers.tm.lines import TransferError
 
-_VM_PATH = re.compile(r"(\d+)/(\d+)(?:/disk\.\d+)?")
+_VM_PATH = re.compile(r"(\d+)/(\d+)(?:/(?:disk\.\d+|kernel|initrd))?")
 _VM_FILE = re.compile(r"(\d+)/(\d+)/[A-Za-z0-9_.\-]+(?:/\d+)?")
 _IMAGE_PATH = re.compile(r"(\d+)/[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 

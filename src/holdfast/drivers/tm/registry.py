@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from holdfast.drivers.tm.lines import Line, TransferError
 from holdfast.drivers.tm.tools import Clockwork
@@ -17,6 +17,14 @@ class Transfers(Protocol):
 
     async def perform(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
         """One line for one VM."""
+
+
+@runtime_checkable
+class Puts(Protocol):
+    """A transfer driver that can be given the content of a small disk."""
+
+    async def put(self, word: str, content: bytes, vm: Vm, clockwork: Clockwork) -> None:
+        """``host:<path>`` holds it, whole; raises TransferError."""
 
 
 class DummyTransfers:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from holdfast.drivers.tm import layout
 from holdfast.drivers.tm.copies import copy
-from holdfast.drivers.tm.disks import FORMATS, DiskActions, disk_at, format_of, megabytes
+from holdfast.drivers.tm.disks import FORMATS, DiskActions, copy_made_at, disk_at, format_of
 from holdfast.drivers.tm.layers import DiskLayers, newest_layer
 from holdfast.drivers.tm.lines import Line, TransferError
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -48,13 +48,20 @@ class SharedTransfers:
             raise TransferError(f"action {line.action} is not one of {', '.join(self._actions)}")
         await action(line, vm, clockwork)
 
+    async def put(self, word: str, content: bytes, vm: Vm, clockwork: Clockwork) -> None:
+        """A small disk with this content."""
+        target = self._area.vm_path(word, vm.oid)
+        draft = await self._begin(layout.begin, target, clockwork)
+        async with removed_on_failure(draft):
+            await clockwork.touch(lambda: draft.write_bytes(content), f"writing {draft}")
+            await self._publish(layout.publish_file, draft, target, clockwork)
+
     async def _clone(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
         source_word, target_word, *_ = line.words(4)
         target = self._area.vm_path(target_word, vm.oid)
         source = await self._source(source_word, clockwork)
-        disk = disk_at(vm, target)
-        grown = megabytes(disk, "SIZE") if megabytes(disk, "SIZE") > megabytes(disk, "ORIGINAL_SIZE") else 0
-        if format_of(disk) == "raw":
+        image_format, grown = copy_made_at(vm, target)
+        if image_format == "raw":
             await self._copy(source, target, grown, clockwork)
         else:
             await self._overlay(source, target, grown, clockwork)

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from holdfast.drivers.tm.copying import End, copied
-from holdfast.drivers.tm.disks import disk_at, format_of, megabytes
+from holdfast.drivers.tm.copying import End, copied, handed
+from holdfast.drivers.tm.disks import copy_made_at, disk_at
 from holdfast.drivers.tm.lines import Line, TransferError
 from holdfast.drivers.tm.orders import vm_as_data
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -69,14 +69,18 @@ class SshTransfers:
             raise TransferError(f"action {line.action} is not one of {', '.join(self._actions)}")
         await action(line, vm, clockwork)
 
+    async def put(self, word: str, content: bytes, vm: Vm, clockwork: Clockwork) -> None:
+        """A small disk with this content."""
+        target = self._place(word, vm)
+        draft = await handed(self._hands, content, target.end(), vm.oid, clockwork)
+        await self._at(target, "publish_disk", vm, clockwork, draft=draft, format="raw", grown_mb=0)
+
     async def _copy_image(self, line: Line, vm: Vm, clockwork: Clockwork, keeps_image: bool) -> None:
         source_word, target_word, *_ = line.words(4)
         source, target = self._image(source_word), self._place(target_word, vm)
-        disk = disk_at(vm, target.path)
-        image_format = format_of(disk)
-        grown_mb = megabytes(disk, "SIZE") if megabytes(disk, "SIZE") > megabytes(disk, "ORIGINAL_SIZE") else 0
+        image_format, grown_mb = copy_made_at(vm, target.path)
         if keeps_image:
-            is_new = not vm.snapshots_of(int(disk["DISK_ID"])).next_oid
+            is_new = not vm.snapshots_of(int(disk_at(vm, target.path)["DISK_ID"])).next_oid
             await self._at(source, "hand_out", vm, clockwork, merge=is_new and image_format == "qcow2")
         size = await self._at(source, "image", vm, clockwork)
         draft = await self._copied(source, target, size, vm, clockwork)

@@ -15,6 +15,7 @@ import uuid
 from lxml import etree
 
 from holdfast.drivers.nbd import NbdServer
+from holdfast.drivers.tm.lines import KERNELS
 from holdfast.drivers.vmm import devices as device
 from holdfast.drivers.vmm.disks import DiskWriter
 from holdfast.drivers.vmm.elements import QEMU_NAMESPACE, Element, child, fragment, on_off
@@ -139,16 +140,21 @@ class _Domain:
         element = child(self.root, "os", firmware="efi" if firmware.upper() == "UEFI" else "")
         child(element, "type", "hvm", arch=self.attributes.inner("OS", "ARCH"), machine=self.machine)
         self._firmware(element, firmware)
-        kernel = self.attributes.inner("OS", "KERNEL")
+        kernel = self._booted("KERNEL_DS") or self.attributes.inner("OS", "KERNEL")
         if kernel:
             root_device = f"root=/dev/{section['ROOT']} " if section.get("ROOT") else ""
             child(element, "kernel", kernel)
             for tag, text in (
-                ("initrd", self.attributes.inner("OS", "INITRD")),
+                ("initrd", self._booted("INITRD_DS") or self.attributes.inner("OS", "INITRD")),
                 ("cmdline", root_device + self.attributes.inner("OS", "KERNEL_CMD")),
             ):
                 if text:
                     child(element, tag, text)
+
+    def _booted(self, attribute: str) -> str:
+        """The copy of a registered kernel or initrd in the VM's directory."""
+        registered = self.vm.template.section("OS").get(f"{attribute}_SOURCE")
+        return f"{self.directory}/{KERNELS[attribute]}" if registered else ""
 
     def _firmware(self, element: Element, firmware: str) -> None:
         if firmware.upper() in ("", "BIOS"):

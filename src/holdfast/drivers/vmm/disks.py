@@ -35,9 +35,12 @@ class DiskWriter:
     boot_order: Mapping[str, int]
 
     def write(self, devices: Element) -> None:
-        """Adds one element for each DISK, in order."""
+        """Adds one element for each DISK, in order, and the CD-ROM of the CONTEXT."""
         for disk in self.attributes.vm.sections("DISK"):
             self._disk(devices, disk)
+        context = self.attributes.vm.section("CONTEXT")
+        if context.get("TARGET"):
+            self._disk(devices, Section({"TYPE": "CDROM", **{name: context[name] for name in ("DISK_ID", "TARGET")}}))
 
     def _disk(self, devices: Element, disk: Section) -> None:
         disk_id = disk.get("DISK_ID", "")

@@ -59,6 +59,7 @@ class LibvirtDriver:
         hands: Hands | None = None,
     ) -> None:
         self._connections = connections
+        self._tm = tm
         self._clock = clock
         self._doubts = Doubts()
         reach = Reach(connections, self._doubts, VmStorage(config, hands))
@@ -82,7 +83,7 @@ class LibvirtDriver:
         job: Job | None = None
         try:
             deed, job = self._deed(order), self._job(order)
-            return await deed.run(job)
+            return await self._without_context(job) or await deed.run(job)
         except (OutcomeUnknown, Overdue) as error:
             return Answer(ok=False, message=error.message, certain=False)
         except HoldfastError as error:
@@ -101,6 +102,15 @@ class LibvirtDriver:
             return await self._deed(order).probe(self._job(order, at_least_s=_PROBE_S))
         except (HoldfastError, libvirt.libvirtError, OSError):
             return None  # the order itself will say what is wrong; repeating it is harmless
+
+    async def _without_context(self, job: Job) -> Answer | None:
+        """Before a start: the failure that keeps the VM from having its CONTEXT."""
+        if self._tm is None or job.order.effect.kind not in STARTS or not job.vm.template.section("CONTEXT"):
+            return None
+        made = await self._tm.make_context(job.vm, job.left_s, job.order.datastores)
+        if made.ok:
+            return None
+        return Answer(ok=False, message=f"CONTEXT: {made.message}", certain=self._untouched(job.order, job))
 
     def _untouched(self, order: Order, job: Job | None) -> bool:
         """An order that was never sent failed for certain, unless the domain may be there through something earlier."""

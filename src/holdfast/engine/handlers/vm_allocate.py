@@ -7,8 +7,10 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from holdfast.engine import commands as c
 from holdfast.engine.handlers.device_rules import DeviceRefused
+from holdfast.engine.handlers.file_references import with_kernels
 from holdfast.engine.handlers.names import checked
 from holdfast.engine.handlers.sizes import LIMITS, amount
+from holdfast.engine.handlers.vm_context import context_of_new_vm
 from holdfast.engine.handlers.vm_disks import disks_of_new_vm, nics_of_new_vm
 from holdfast.engine.work import Work
 from holdfast.model.errors import AllocateError, TemplateError
@@ -36,9 +38,12 @@ def allocate(work: Work, command: c.AllocateVm) -> int:
     hold = command.hold or given.flag("SUBMIT_ON_HOLD")
     machine = Template((key, value) for key, value in given if key in _VM_ATTRIBUTES and key != "DISK")
     machine = machine.extended(("DISK", disk) for disk in disks).replaced(
-        {"VMID": str(oid), "OS": _with_uuid(work, oid, machine.section("OS"))}
+        {"VMID": str(oid), "OS": _with_uuid(work, oid, with_kernels(work, machine.section("OS")))}
     )
     machine = machine.with_sections("NIC", nics)
+    context = _context(work, oid, name, given, disks)
+    if context:
+        machine = machine.with_sections("CONTEXT", [context])
     if waits and hold:
         machine = machine.with_values(SUBMIT_ON_HOLD="YES")
     user = Template((key, value) for key, value in given if key not in _VM_ATTRIBUTES and key != "NAME")
@@ -53,6 +58,13 @@ def _devices(work: Work, oid: int, given: Template) -> tuple[list[dict[str, str]
     """Disks and NICs."""
     try:
         return disks_of_new_vm(work, oid, given), nics_of_new_vm(oid, given.sections("NIC"))
+    except DeviceRefused as error:
+        raise AllocateError("virtual machine", error.message) from None
+
+
+def _context(work: Work, oid: int, name: str, given: Template, disks: list[dict[str, str]]) -> Mapping[str, str] | None:
+    try:
+        return context_of_new_vm(work, oid, name, given, disks)
     except DeviceRefused as error:
         raise AllocateError("virtual machine", error.message) from None
 
