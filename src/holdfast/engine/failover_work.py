@@ -291,9 +291,10 @@ def _release(work: Work, failover: Failover, vm: Vm) -> None:
 
 
 def _proof_of_a_stray(work: Work, failover: Failover, vm: Vm) -> int:
-    """What a start of the VM rests on: the death of the host that its record names says more than that of another."""
+    """What a start of the VM rests on: the latest death of the host that its record names says more than another's."""
     known = work.find(Proof, vm.proof_id)
-    return vm.proof_id if known is not None and known.host_id == vm.hid else failover.proof_id
+    keeps = known is not None and known.host_id == vm.hid != failover.host_id
+    return vm.proof_id if keeps else failover.proof_id
 
 
 def restart(work: Work, failover_id: int) -> None:

@@ -18,6 +18,7 @@ from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
 from holdfast.simulation.machine import Machine
 from holdfast.simulation.plan import Entry
+from holdfast.simulation.repairs import Repairs
 from holdfast.simulation.shell import DOWN, Shell
 from holdfast.simulation.wishes import Wishes
 from holdfast.simulation.world import World
@@ -51,6 +52,7 @@ UNKNOWN = (
 )
 FAILED = (
     *(("recover-retry",) * 8),
+    *(("repair",) * 4),
     *("recover-success", "recover-failure", "recover-failure", "recover-recreate", "migrate", "resched", "terminate"),
 )
 TRANSIENT = (
@@ -87,7 +89,7 @@ PLAIN = (
     *("resume", "reboot", "reboot-hard", "resched", "unresched", "hold", "release"),
 )
 ACTIONS = (
-    *(*PLAIN, *WITH_ITEM, "deploy", "migrate"),
+    *(*PLAIN, *WITH_ITEM, "deploy", "migrate", "repair"),
     *(f"recover-{name}" for name in RECOVER),
     *(f"migrate-{name}" for name in MIGRATE if name != "migrate"),
 )
@@ -131,6 +133,7 @@ class Operators:
         self._shell = shell
         self._wishes = wishes
         self._most = int(vms * LIMIT_OF_VMS)
+        self._repairs = Repairs(world.kernel, shell, world.story, self._vouch)
         self.chosen: dict[Entry, Entry | None] = {}
         self._do: dict[str, Callable[[State, Mapping[str, Any]], None]] = {
             "vm": self._vm,
@@ -200,6 +203,9 @@ class Operators:
         if vm is None:
             return
         action = str(args["action"])
+        if action == "repair":
+            self._repairs.begin(vm, int(args.get("item", 0)))
+            return
         command = command_of(action, vm.oid, int(args.get("host", -1)), int(args.get("item", 0)))
         tell = self._world.story.tell
 
@@ -212,6 +218,12 @@ class Operators:
             tell("user: {} of VM {} ({}): {}", action, vm.oid, vm.state_name, said)
 
         self._shell.call(command, told)
+
+    def _vouch(self, vm_id: int) -> None:
+        """Somebody has repaired the VM's transfer and says so."""
+        engine = self._shell.engine
+        if engine is not None:
+            self._vm(engine.state, {"vm": vm_id, "action": "recover-success"})
 
     def _create(self, state: State, args: Mapping[str, Any]) -> None:
         template = str(args.get("template", NEW_VM))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
+from holdfast.model.vm_states import LcmState
 from holdfast.simulation.drivers.job import Job
 from holdfast.simulation.drivers.luck import Turn
 from holdfast.simulation.kernel import Script
@@ -17,6 +18,7 @@ REMOVING = (EffectKind.TM_EPILOG, EffectKind.TM_DELETE)
 QUIET = (
     *(EffectKind.TM_PROLOG, EffectKind.TM_MIGRATE, EffectKind.TM_RESUME, EffectKind.TM_STOP),
     *(EffectKind.TM_SNAPSHOT_CREATE, EffectKind.TM_SNAPSHOT_REVERT, EffectKind.TM_RESIZE),
+    EffectKind.TM_LINE,
     *REMOVING,
 )
 """Nothing may run on the files meanwhile."""
@@ -47,15 +49,24 @@ def _perform(job: Job, kind: EffectKind, touched: Touched) -> None:
     storage = job.site.world.storage
     if kind in QUIET:
         touched(job.vm_id, kind)
-    if kind is EffectKind.TM_PROLOG:
+    if kind is EffectKind.TM_PROLOG or _ends(job, LcmState.PROLOG_FAILURE):
         storage.files.add(job.vm_id)
-    elif kind in REMOVING:
+    elif kind in REMOVING or _ends(job, LcmState.EPILOG_FAILURE):
         storage.remove(job.vm_id)
 
 
+def _ends(job: Job, failure: LcmState) -> bool:
+    """The last line of this failure's repair."""
+    args, vm = job.order.effect.args, job.order.vm
+    is_last = job.order.effect.kind is EffectKind.TM_LINE and args["NUMBER"] == args["COUNT"]
+    return is_last and vm is not None and vm.lcm_state is failure
+
+
 def probe_transfer(job: Job) -> Script:
-    """Files that are gone have been removed; everything else is done again."""
+    """Files that are gone have been removed; single lines are not done again, everything else is."""
     yield 0.02
+    if job.order.effect.kind is EffectKind.TM_LINE:
+        return Answer(False, "the controller stopped while it ran", certain=False)
     storage = job.site.world.storage
     if job.order.effect.kind in REMOVING and storage.answers_controller and job.vm_id not in storage.files:
         return Answer(True, "the files are gone")
