@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, Measurement
 from holdfast.api.app import make_app
-from holdfast.api.ports import Storage, Transfers
+from holdfast.api.ports import Imports, Storage, Transfers
 from holdfast.api.server import serve
 from holdfast.engine.commands import Command
 from holdfast.engine.ports import Snapshot
@@ -212,6 +212,7 @@ class _Reader:
     beacon_period_s = 1.0
     transfers: Transfers = _NoTransfers()
     storage: Storage = _NoStorage()
+    imports: Imports = _NoTransfers()
 
     def __init__(self, running: bool) -> None:
         oneadmin = User(0, "oneadmin", hashlib.sha256(SESSION.partition(":")[2].encode()).hexdigest())

@@ -85,6 +85,7 @@ def test_an_import_that_a_crash_interrupts_is_done_again_and_leaves_nothing_behi
     ]
     folder = source(daemon, image).parent
     until(lambda: list(folder.glob("*.draft.*")), what="the download has begun")
+    until(lambda: "IMPORT_PERCENT" in daemon.done("oneimage", "show", image), what="its progress is shown")
     assert findings(daemon, 0) == [], "a download that is under way is no orphan"
     daemon.kill()
     daemon.start()

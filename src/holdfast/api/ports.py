@@ -33,6 +33,13 @@ class Storage(Protocol):
         """Looks through all of them for files that belong to nobody, and for missing ones; within its own limits."""
 
 
+class Imports(Protocol):
+    """The files of images that are on their way."""
+
+    def progress_of(self, image_id: int) -> Progress | None:
+        """How far the image's file is, None when none is made."""
+
+
 class Controller(Protocol):
     """The running controller.  The API only ever reads ``state``; every change goes through :meth:`call`."""
 
@@ -47,6 +54,10 @@ class Controller(Protocol):
     @property
     def transfers(self) -> Transfers:
         """The transfer files."""
+
+    @property
+    def imports(self) -> Imports:
+        """The files of images that are on their way."""
 
     @property
     def storage(self) -> Storage:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from holdfast.api.ports import Storage, Transfers
+from holdfast.api.ports import Imports, Storage, Transfers
 from holdfast.engine.commands import Command
 from holdfast.engine.engine import Batch, Engine
 from holdfast.engine.events import Called, Event, HostDegraded
@@ -41,6 +41,8 @@ class Controller:
 
     transfers: Transfers
     """The transfer files of VMs; set before the API is served."""
+    imports: Imports
+    """The files of images that are on their way; likewise."""
     storage: Storage
     """The datastores' files; likewise."""
 

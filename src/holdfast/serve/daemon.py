@@ -159,6 +159,8 @@ class Daemon:
         frontend = socket.gethostname()
         hands = Hands(config.datastores_path, frontend, Ssh(SshSettings(config.var / "ssh", config.ssh_config)))
         tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site.transfers, log, hands, protected)
+        images = ImageDriver(config.datastores_path, self._clock, protected)
+        self.controller.imports = images.accounts
         self.controller.storage = StorageCheck(self.engine.state, inventory_of(hands))
         lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm, hands=hands)
@@ -166,7 +168,7 @@ class Daemon:
         by_kind: dict[EffectKind, Driver] = {
             **dict.fromkeys(_TM_KINDS, tm),
             EffectKind.TM_LINE: lines,
-            **dict.fromkeys(_IMAGE_KINDS, ImageDriver(config.datastores_path, self._clock, protected)),
+            **dict.fromkeys(_IMAGE_KINDS, images),
             **dict.fromkeys(_FENCE_KINDS, FenceDriver(clock=self._clock, contradiction=self._watch.still_beats)),
             EffectKind.HOOK: HookDriver(config.var / "remotes" / "hooks", environment, self._clock),
         }

@@ -169,6 +169,28 @@ def test_a_vm_with_an_operation_under_way_is_valid_and_so_it_is_afterwards(opera
             assert complaints(document(method, arguments, stage), schema_name) == []
 
 
+@pytest.mark.parametrize("total", [0, 4 << 20])
+def test_the_progress_of_an_import_is_shown_and_not_kept(total: int) -> None:
+    controller = installation()
+    responder = Responder(controller)
+
+    def template() -> dict[str, str | None]:
+        _, document, _ = reply_values(
+            b"".join(asyncio.run(responder.reply(call_body("one.image.info", ADMIN_SESSION, 1, False))))
+        )
+        assert complaints(document, "image") == []
+        return {child.tag: child.text for child in etree.fromstring(document).findall("TEMPLATE/*")}
+
+    before = template()
+    controller.imports.progress[1] = Progress(done_bytes=1 << 20, total_bytes=total)
+    shown = {"IMPORT_BYTES": "1048576"}
+    if total:
+        shown |= {"IMPORT_TOTAL_BYTES": "4194304", "IMPORT_PERCENT": "25"}
+    assert template() == {**before, **shown}
+    controller.imports.progress.clear()
+    assert template() == before
+
+
 def test_every_document_of_the_api_is_validated() -> None:
     documents = {name for name, method in REGISTRY.items() if method.returns == "string"}
     validated = {method for method, _, _ in DOCUMENTS}

@@ -96,6 +96,7 @@ class FakeController:
         self.heard: dict[int, float] = {}
         self.transfers = FakeTransfers()
         self.storage = FakeStorage()
+        self.imports = FakeTransfers()
 
     def heard_at(self, host_id: int) -> float:
         """What a test says, never by default."""

@@ -175,7 +175,7 @@ def test_only_disks_are_persistent(rig: Rig) -> None:
 def test_the_template_of_an_image_is_replaced_or_merged(rig: Rig) -> None:
     oid = ready_image(rig)
     rig.call(c.UpdateImage(oid, "A=1\nB=2"))
-    rig.call(c.UpdateImage(oid, "B=3", append=True))
+    rig.call(c.UpdateImage(oid, "B=3\nIMPORT_BYTES=9", append=True))
     assert image(rig, oid).template.singles() == {"A": "1", "B": "3"}
 
 

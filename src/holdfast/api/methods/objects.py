@@ -41,7 +41,7 @@ async def _datastore(call: Call, oid: int, decrypt: bool) -> Result:
 
 
 async def _image(call: Call, oid: int, decrypt: bool) -> Result:
-    return (call.views.images.one(found(call.state.images, oid, "image")),)
+    return (call.views.image(found(call.state.images, oid, "image")),)
 
 
 async def _hook(call: Call, oid: int, decrypt: bool) -> Result:

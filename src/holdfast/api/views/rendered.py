@@ -34,6 +34,10 @@ class Views:
         """One VM, with its transfer while one runs, as far as it is now."""
         return vm.with_transfer(self.vms.one(stored), self._controller.transfers.progress_of(stored.oid))
 
+    def image(self, stored: Image) -> bytes:
+        """One image, with its import while one runs, as far as it is now."""
+        return storage.with_import(self.images.one(stored), self._controller.imports.progress_of(stored.oid))
+
     def host(self, stored: Host) -> bytes:
         """One host as it was last heard: beacons are not stored, so the time is put into what is kept."""
         return host.with_time(self.hosts.one(stored), stored.last_seen, self._heard(stored))

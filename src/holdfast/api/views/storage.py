@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from holdfast.api.masking import masked
 from holdfast.api.views.installation import CLUSTER_ID
-from holdfast.api.views.markup import PERMISSIONS, ids, text
+from holdfast.api.views.markup import PERMISSIONS, embedded, ids, text
 from holdfast.api.views.owners import owner
+from holdfast.drivers.tm.account import Progress
 from holdfast.model.enums import ImageType
 from holdfast.model.storage import Datastore, Image
+from holdfast.model.template import Template
 from holdfast.model.template_xml import cdata, write_xml
 from holdfast.model.user import User
 
@@ -41,6 +43,17 @@ def _lock(image: Image) -> str:
         f"<LOCK><LOCKED>{image.lock}</LOCKED><OWNER>{image.lock_owner}</OWNER><TIME>{image.lock_time}</TIME>"
         "<REQ_ID>-1</REQ_ID></LOCK>"
     )
+
+
+def with_import(fragment: bytes, progress: Progress | None) -> bytes:
+    """A rendered image with the progress of its import, in its template, which OpenNebula's schema leaves open."""
+    if progress is None or not progress.done_bytes:
+        return fragment
+    told = {"IMPORT_BYTES": str(progress.done_bytes)}
+    if progress.total_bytes:
+        told |= {"IMPORT_TOTAL_BYTES": str(progress.total_bytes), "IMPORT_PERCENT": str(progress.percent)}
+    before, end, after = fragment.rpartition(embedded("</TEMPLATE>"))
+    return before + embedded(write_xml(Template(told.items()))) + end + after
 
 
 def image(image: Image, users: Mapping[int, User]) -> str:

@@ -16,6 +16,9 @@ from holdfast.model.errors import ActionError, TemplateError
 from holdfast.model.storage import Image
 from holdfast.model.template_text import parse_any
 
+_SHOWN_ONLY = ("IMPORT_BYTES", "IMPORT_TOTAL_BYTES", "IMPORT_PERCENT")
+"""What is shown in the template of an image while it is imported, and comes back from clients that edit it."""
+
 
 def _to_manage(work: Work, oid: int) -> Image:
     image = work.get(Image, oid)
@@ -49,7 +52,7 @@ def delete_image(work: Work, command: c.DeleteImage) -> int:
 def update_image(work: Work, command: c.UpdateImage) -> int:
     """Replaces or merges the template."""
     image = _to_manage(work, command.oid)
-    given = parse_any(command.text)
+    given = parse_any(command.text).without(*_SHOWN_ONLY)
     work.draft.put(replace(image, template=image.template.merged(given) if command.append else given))
     return image.oid
 
