@@ -91,7 +91,11 @@ class Account:
 
     def _copied(self) -> str:
         total = self.progress.total_bytes
-        return f", {-(-total // _MIB)} MiB copied" if total else ""
+        return f", {_mib(total)} MiB copied" if total else ""
+
+
+def _mib(size: int) -> int:
+    return max(1, round(size / _MIB))
 
 
 class _Words:
@@ -103,7 +107,7 @@ class _Words:
 
     def _speak(self) -> None:
         now = self._account.progress
-        far = f"{now.percent} % of {-(-now.total_bytes // _MIB)} MiB after" if now.total_bytes else "runs for"
+        far = f"{now.percent} % of {_mib(now.total_bytes)} MiB after" if now.total_bytes else "runs for"
         self._account.log("I", f"{now}: {far} {self._runs_s:.0f} s")
         self._every_s = min(self._runs_s, _AT_MOST_EVERY_S)
         self._runs_s += self._every_s
