@@ -15,11 +15,13 @@ from holdfast.engine.ports import Changes
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind
 from holdfast.model.failover import Failover
+from holdfast.model.host import Host
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import LcmState, VmState
 from holdfast.simulation.checkers import Violation
 from holdfast.simulation.checkers.answers import Answers
 from holdfast.simulation.checkers.history import check_history
+from holdfast.simulation.checkers.own_files import OwnFiles
 from holdfast.simulation.checkers.positions import check_position
 from holdfast.simulation.checkers.reference import FROM_REFERENCE, name_of
 from holdfast.simulation.foundation import BEGIN
@@ -32,9 +34,9 @@ DATA = Path(__file__).parents[1] / "data" / "one"
 NOW = int(BEGIN) + 10
 
 
-def _simulation(seconds: float = 5.0) -> tuple[Simulation, Engine]:
+def _simulation(seconds: float = 5.0, apart: int = 0) -> tuple[Simulation, Engine]:
     """A quiet world of two hosts with four VMs, after some seconds."""
-    simulation = Simulation(draw(Options(1, hosts=2, vms=4, faults=())))
+    simulation = Simulation(replace(draw(Options(1, hosts=2, vms=4, faults=())), apart=apart))
     simulation.shell.begin(simulation)
     simulation.kernel.run_until(BEGIN + seconds)
     assert simulation.shell.engine is not None
@@ -45,7 +47,7 @@ def _start_of(engine: Engine, vm_id: int, hid: int) -> Effect:
     return Effect(900, EffectKind.VMM_DEPLOY, vm_id, hid, BEGIN, BEGIN + 90, 1)
 
 
-def _stored(engine: Engine, *objects: Vm | Effect | Failover) -> Batch:
+def _stored(engine: Engine, *objects: Vm | Effect | Failover | Host) -> Batch:
     """A batch as if the engine had stored this."""
     batch = Batch([], changes=Changes(1, objects))
     engine.state.publish(batch.changes)
@@ -104,6 +106,35 @@ def test_a_start_after_a_death_without_proof_is_seen() -> None:
     _stored(engine, replace(vm, history=(replace(vm.history[-1], etime=NOW), moved)))
     with pytest.raises(Violation, match="names a proof"):
         simulation.checkers.published(engine.state, _stored(engine, _start_of(engine, 0, 1)), BEGIN)
+
+
+def test_a_start_without_files_is_seen_unless_the_controller_could_not_know() -> None:
+    simulation, engine = _simulation(apart=2)
+    simulation.world.storage.places[1] = 0
+    order = _start_of(engine, 1, 1)
+    with pytest.raises(Violation, match="VM 1 is to start on host 1, its files are on 0"):
+        simulation.checkers.published(engine.state, _stored(engine, order), BEGIN)
+    simulation.world.storage.unanswered[1] = 7
+    simulation.checkers.published(engine.state, _stored(engine, replace(order, oid=order.oid + 1)), BEGIN)
+
+
+def test_an_order_to_a_host_that_is_proven_dead_is_seen_unless_it_names_the_host_as_lost() -> None:
+    simulation, engine = _simulation(apart=2)
+    host = replace(engine.state.hosts[1], error_since=BEGIN, proof_id=3)
+    order = Effect(900, EffectKind.TM_DELETE, 1, 1, BEGIN, BEGIN + 90, 1, args={"LOST": "host0 host1"})
+    simulation.checkers.published(engine.state, _stored(engine, host, order), BEGIN)
+    with pytest.raises(Violation, match=r"tm\.delete of VM 1 asks host 1, which is proven dead"):
+        simulation.checkers.published(engine.state, _stored(engine, replace(order, oid=901, args={})), BEGIN)
+
+
+def test_a_domain_that_runs_beside_its_files_is_seen() -> None:
+    simulation, _ = _simulation(apart=2)
+    own_files, domain = OwnFiles(simulation.world, simulation.wishes), simulation.world.machines[1].domains[1]
+    own_files.changed(domain, None)
+    simulation.world.storage.places[1] = 0
+    with pytest.raises(Violation, match="VM 1 runs on host 1, its files are on 0"):
+        own_files.changed(domain, None)
+    own_files.changed(domain, End.POWER)
 
 
 def test_a_start_against_the_users_wish_is_seen() -> None:

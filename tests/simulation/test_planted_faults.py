@@ -7,7 +7,12 @@ import pytest
 from holdfast.engine.engine import Engine
 from holdfast.simulation.plan import Options, draw
 from holdfast.simulation.run import Simulation
-from tests.simulation.planted import WithoutCapacityRelease, WithoutProofCheck, WithoutStaleAnswerCheck
+from tests.simulation.planted import (
+    WithoutCapacityRelease,
+    WithoutProofCheck,
+    WithoutSharedCheck,
+    WithoutStaleAnswerCheck,
+)
 
 SEEDS = range(1, 201)
 PROOF = {
@@ -16,6 +21,10 @@ PROOF = {
     "no files are moved or removed under a running domain",
 }
 CAPACITY = {"capacity adds up on every host"}
+OWN_FILES = {
+    "nothing of a failover asks the dead host",
+    "a VM whose files died with its host runs nowhere else, except when it is made anew",
+}
 STALE = {"an answer to a closed effect changes nothing"}
 
 
@@ -25,6 +34,7 @@ STALE = {"an answer to a closed effect changes nothing"}
         (WithoutProofCheck, PROOF),
         (WithoutCapacityRelease, CAPACITY),
         (WithoutStaleAnswerCheck, STALE),
+        (WithoutSharedCheck, OWN_FILES),
     ],
 )
 def test_a_planted_fault_is_found_within_two_hundred_seeds(engine: type[Engine], rules: set[str]) -> None:

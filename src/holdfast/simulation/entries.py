@@ -79,7 +79,8 @@ def plan_from(told: Mapping[str, Any]) -> Plan:
     times = (float(told["seconds"]), float(told["active_s"]))
     if min(*sizes[1:], *times) <= 0:
         raise ValueError("hosts, vms, seconds and active_s must be positive")
-    return Plan(*sizes, *times, str(told["hook"]), float(told["trouble"]), entries_of(told["entries"]))
+    apart = int(told.get("apart", 0))
+    return Plan(*sizes, *times, str(told["hook"]), float(told["trouble"]), entries_of(told["entries"]), apart)
 
 
 def check_entry(what: str, args: Mapping[str, Any]) -> None:

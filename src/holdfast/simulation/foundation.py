@@ -17,6 +17,7 @@ from holdfast.lifecycle.deadlines import DEADLINE_S
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import DatastoreType, EffectKind
 from holdfast.model.storage import Datastore
+from holdfast.model.template import Template
 from holdfast.simulation.agents import SYSTEM
 from holdfast.simulation.hooks import HostErrorMatcher
 from holdfast.simulation.shell import ONEADMIN
@@ -25,6 +26,7 @@ from holdfast.store.memory import MemoryStore
 BEGIN = 1_800_000_000.0
 HOOK = 'NAME="ft"\nTYPE="state"\nRESOURCE="HOST"\nSTATE="ERROR"\nCOMMAND="ft/host_error"\nARGUMENTS="$TEMPLATE -m"'
 VM = 'NAME="vm{}"\nCPU=0.1\nMEMORY=512\nDISK=[TYPE="fs",SIZE="16",FORMAT="qcow2"]\nNIC=[NETWORK="net"]'
+APART_DS = 100
 VMS_PER_HOST = 16
 """As many of these as an agent's host has memory for."""
 LIMITS_S = {
@@ -50,11 +52,13 @@ def settings() -> Settings:
 
 
 @cache
-def _made(hosts: int, vms: int) -> Snapshot:
+def _made(hosts: int, vms: int, apart: int) -> Snapshot:
     store = MemoryStore()
     system = Datastore(0, "system", DatastoreType.SYSTEM_DS, "shared", "-", "/ds/0")
     images = Datastore(1, "default", DatastoreType.IMAGE_DS, "shared", "fs", "/ds/1")
-    store.commit(Changes(store.load().epoch, [system, images], counters={"Datastore": 100}))
+    no_nfs = Template([("SHARED", "NO")])
+    own = Datastore(APART_DS, "apart", DatastoreType.SYSTEM_DS, "ssh", "-", f"/ds/{APART_DS}", template=no_nfs)
+    store.commit(Changes(store.load().epoch, [system, images, own], counters={"Datastore": APART_DS + 1}))
     engine = Engine(store, settings(), HostErrorMatcher("migrate"), BEGIN - 60)
     engine.handle(Called(ONEADMIN, c.AllocateHook(HOOK)), BEGIN - 60)
     for hid in range(hosts):
@@ -63,7 +67,8 @@ def _made(hosts: int, vms: int) -> Snapshot:
         engine.handle(HostAlive(hid, f"boot-{hid}-1", (), SYSTEM), BEGIN - 59)
     for vm_id in range(vms):
         engine.handle(Called(ONEADMIN, c.AllocateVm(VM.format(vm_id), hold=True)), BEGIN - 58)
-        batch = engine.handle(Called(ONEADMIN, c.DeployVm(vm_id, vm_id % hosts)), BEGIN - 57)
+        ds_id = APART_DS if is_apart(vm_id, apart) else 0
+        batch = engine.handle(Called(ONEADMIN, c.DeployVm(vm_id, vm_id % hosts, ds_id=ds_id)), BEGIN - 57)
         _finish(engine, batch.effects)
     return store.load()
 
@@ -74,9 +79,14 @@ def _finish(engine: Engine, effects: list[Effect]) -> None:
         effects = batch.effects
 
 
-def lay(hosts: int, vms: int) -> MemoryStore:
+def is_apart(vm_id: int, apart: int) -> bool:
+    """Whether the VM begins on a system datastore of which each host has its own part."""
+    return apart > 0 and vm_id % apart == apart - 1
+
+
+def lay(hosts: int, vms: int, apart: int = 0) -> MemoryStore:
     """A store of its own with everything in place."""
-    made = _made(hosts, vms)
+    made = _made(hosts, vms, apart)
     store = MemoryStore()
     store.commit(Changes(made.epoch, made.objects, counters=made.counters))
     return store

@@ -71,6 +71,8 @@ class Plan:
     hook: str
     trouble: float
     entries: tuple[Entry, ...]
+    apart: int = 0
+    """Every so manieth VM is on a system datastore that is not shared; 0 is none."""
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain values."""
@@ -82,6 +84,7 @@ class Plan:
             "active_s": self.active_s,
             "hook": self.hook,
             "trouble": self.trouble,
+            "apart": self.apart,
             "entries": [{"at": entry.at, "what": entry.what, **entry.args} for entry in self.entries],
         }
 
@@ -104,7 +107,8 @@ def draw(options: Options) -> Plan:
         entries += _several(random, options, random.uniform(10, active_s))
     trouble = random.choice((0.3, 1.0, 1.0, 2.0)) if makers else 0.0
     ordered = tuple(sorted(entries, key=lambda entry: entry.at))
-    return Plan(options.seed, options.hosts, options.vms, seconds, active_s, hook, trouble, ordered)
+    apart = random.choice((0, 2, 4))
+    return Plan(options.seed, options.hosts, options.vms, seconds, active_s, hook, trouble, ordered, apart)
 
 
 def _times(random: Random, until: float, every_s: float, make: Callable[[float], Entry]) -> Iterable[Entry]:

@@ -13,7 +13,7 @@ from holdfast.simulation.dispatch import Dispatch
 from holdfast.simulation.drivers.job import Site
 from holdfast.simulation.drivers.luck import Fortune
 from holdfast.simulation.faults import Faults
-from holdfast.simulation.foundation import BEGIN, lay, settings
+from holdfast.simulation.foundation import BEGIN, is_apart, lay, settings
 from holdfast.simulation.hooks import HostErrorMatcher
 from holdfast.simulation.kernel import Kernel
 from holdfast.simulation.libvirtd import Libvirtd
@@ -57,7 +57,7 @@ class Simulation:
         self.fortune = Fortune(chance)
         self.fortune.trouble = plan.trouble
         matcher = HostErrorMatcher(plan.hook)
-        store = lay(plan.hosts, plan.vms)
+        store = lay(plan.hosts, plan.vms, plan.apart)
         self.shell = Shell(self.kernel, self.story, store, settings(), matcher, make_engine)
         self.lines = Lines(self.world)
         libvirtds = {hid: Libvirtd(self.world, machine) for hid, machine in self.world.machines.items()}
@@ -67,13 +67,15 @@ class Simulation:
         self.agents = Agents(self.kernel, self.world.machines, self.shell)
         self.faults = Faults(self.world, self.shell, self.agents, self.fortune)
         self.operators = Operators(self.world, self.shell, self.wishes, plan.vms)
-        self._populate(plan.vms)
+        self._populate(plan.vms, plan.apart)
 
-    def _populate(self, vms: int) -> None:
+    def _populate(self, vms: int, apart: int) -> None:
         for vm_id in range(vms):
             machine = self.world.machines[vm_id % len(self.world.machines)]
-            machine.put(vm_id, Life.RUNNING)
             self.world.storage.files.add(vm_id)
+            if is_apart(vm_id, apart):
+                self.world.storage.places[vm_id] = machine.hid
+            machine.put(vm_id, Life.RUNNING)
         self.story.clear()
 
     # --- what the shell tells

@@ -20,7 +20,7 @@ from holdfast.simulation.foundation import BEGIN, VMS_PER_HOST
 from holdfast.simulation.plan import MODES, Plan
 from holdfast.simulation.run import Simulation
 
-KEYS = {"title", "hosts", "vms", "seconds", "heal_at", "mode", "pause", "force", "fencing", "seed", "trouble"}
+KEYS = {"title", "hosts", "vms", "seconds", "heal_at", "mode", "pause", "force", "fencing", "seed", "trouble", "apart"}
 
 
 class ScenarioError(HoldfastError):
@@ -71,8 +71,9 @@ def _scenario(told: dict[str, Any]) -> Scenario:
     sizes = [int(_number(told, name, usual)) for name, usual in (("seed", 1), ("hosts", 3), ("vms", 6))]
     if not 0 < sizes[2] <= sizes[1] * VMS_PER_HOST:
         raise ValueError(f"vms is {sizes[2]}: {sizes[1]} hosts have room for 1 to {sizes[1] * VMS_PER_HOST}")
+    apart = int(_number(told, "apart", 0))
     heal_at, trouble = _number(told, "heal_at", seconds), _number(told, "trouble", 0)
-    plan = Plan(sizes[0], sizes[1], sizes[2], seconds, heal_at, _hook(told), trouble, entries_of(steps))
+    plan = Plan(sizes[0], sizes[1], sizes[2], seconds, heal_at, _hook(told), trouble, entries_of(steps), apart)
     return Scenario(title, plan, tuple(expectation(dict(item)) for item in expected))
 
 

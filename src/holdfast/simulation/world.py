@@ -15,6 +15,8 @@ from holdfast.simulation.kernel import Kernel, Promise
 from holdfast.simulation.machine import Domain, End, Life, Machine
 from holdfast.simulation.story import Story
 
+FRONT_END, NOWHERE = -1, -2
+"""Where the files of a VM can be besides hosts."""
 SKEW_S = 60.0
 """By how much the clock of the storage may differ from the controller's (as ``drivers/vmm/checkpoint.py``)."""
 Watcher = Callable[[Domain, End | None], None]
@@ -58,6 +60,10 @@ class Storage:
         self.controller_path = True
         self.files: set[int] = set()
         """VMs that have their disks."""
+        self.places: dict[int, int] = {}
+        """VMs whose system datastore is not shared, and who has their files: a host, FRONT_END or NOWHERE."""
+        self.unanswered: dict[int, int] = {}
+        """The effect that moved the files of such a VM last, until the controller was told that it did."""
         self.drafts: dict[int, Saved] = {}
         """What hypervisors have written."""
         self.checkpoints: dict[int, Saved] = {}

@@ -18,6 +18,7 @@ from holdfast.simulation.checkers.answers import Answers
 from holdfast.simulation.checkers.capacity import Capacity
 from holdfast.simulation.checkers.ending import Ending
 from holdfast.simulation.checkers.history import check_history
+from holdfast.simulation.checkers.own_files import OwnFiles
 from holdfast.simulation.checkers.positions import check_position
 from holdfast.simulation.checkers.reference import STABLE, name_of, position_of
 from holdfast.simulation.checkers.starts import Starts
@@ -38,6 +39,7 @@ class Checkers:
         self.writers = Writers(world)
         self.ending = Ending(world, wishes)
         self._starts = Starts(world)
+        self._own_files = OwnFiles(world, wishes)
         self._capacity = Capacity()
         self._answers = Answers()
         self._wishes = wishes
@@ -52,6 +54,7 @@ class Checkers:
         """A batch was stored and is shown."""
         for effect in self._answers.published(batch):
             self._starts.answered_well(effect)
+            self._own_files.answered_well(effect)
         touched: set[int] = set()
         effects: list[Effect] = []
         for stored in batch.changes.puts:
@@ -131,6 +134,7 @@ class Checkers:
         for effect in effects:
             if effect.oid > self._effects_seen and effect.state.is_open:
                 self._starts.ordered(state, effect)
+                self._own_files.ordered(state, effect)
                 check_wish(self._wishes, effect)
                 if effect.kind is EffectKind.VMM_DEPLOY:
                     self._wishes.starts_anew(effect.subject)

@@ -108,6 +108,7 @@ DEVIATIONS: dict[str, str] = {
         BACKUP: UNKNOWN  MIGRATE: BOOT  SAVE_MIGRATE: PROLOG_MIGRATE_UNKNOWN  SAVE_STOP: POWEROFF
         SAVE_SUSPEND: POWEROFF""",
     "a move whose destination was lost goes back to where it began (B22)": "SAVE_MIGRATE: BOOT BOOT_MIGRATE",
+    "a move whose source died with the only files ends there": "SAVE_MIGRATE: UNKNOWN",
     "another host from the failure states (B20)": """
         BOOT_FAILURE: PROLOG_MIGRATE_UNKNOWN  BOOT_UNDEPLOY_FAILURE: PROLOG_MIGRATE_UNKNOWN
         BOOT_MIGRATE_FAILURE: PROLOG_MIGRATE  BOOT_STOPPED_FAILURE: PROLOG_MIGRATE""",

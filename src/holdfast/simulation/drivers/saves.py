@@ -13,7 +13,7 @@ from functools import partial
 from holdfast.model.effect import Answer
 from holdfast.simulation.drivers.job import Job
 from holdfast.simulation.drivers.luck import Turn
-from holdfast.simulation.drivers.vmm import ABSENT, Doubts, deployed, forget, look, touch
+from holdfast.simulation.drivers.vmm import ABSENT, Doubts, deployed, forget, look, touch, without_files
 from holdfast.simulation.kernel import Script
 from holdfast.simulation.links import Fate, Reply
 from holdfast.simulation.machine import Life
@@ -142,7 +142,7 @@ class Restores:
         if not there:
             used = vm_id in job.site.world.storage.used
             return Answer(False, "there is no checkpoint", values=GONE if used else {})
-        fails = "internal error: the guest's memory cannot be loaded" if luck.fails else ""
+        fails = "internal error: the guest's memory cannot be loaded" if luck.fails else without_files(job)
         takes_s = luck.takes_s(0.3, 3.0, 150.0)
         limit_s = 0.5 if luck.turn is Turn.LOST else job.left_s
         self._doubts.rise(job)

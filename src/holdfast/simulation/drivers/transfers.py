@@ -1,4 +1,6 @@
-"""Transfers of VM files on the shared datastore, as ``drivers/tm`` does them: quick, repeatable, from the controller.
+"""Transfers of VM files, on the shared datastore or host by host (:mod:`.own_files`), as ``drivers/tm`` does them.
+
+Quick, repeatable, from the controller.
 
 The files of a VM whose domain lives must not be moved or removed under it: the world notices when they are.
 """
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 from holdfast.model.vm_states import LcmState
+from holdfast.simulation.drivers import own_files
 from holdfast.simulation.drivers.job import Job
 from holdfast.simulation.drivers.luck import Turn
 from holdfast.simulation.kernel import Script
@@ -38,6 +41,12 @@ def transfer(job: Job, touched: Touched) -> Script:
         return Answer(False, f"{kind.value} took too long and was killed", certain=False)
     if luck.fails:
         return Answer(False, "line 1: No space left on device")
+    if own_files.has_own_files(job):
+        hindrance = (yield from own_files.reach(job)) or own_files.perform(job)
+        if hindrance:
+            return hindrance if isinstance(hindrance, Answer) else Answer(False, hindrance)
+    elif kind is EffectKind.TM_PROLOG:
+        storage.places.pop(job.vm_id, None)
     _perform(job, kind, touched)
     if luck.turn is Turn.LOST:
         yield job.left_s

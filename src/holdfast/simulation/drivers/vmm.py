@@ -43,6 +43,12 @@ def touch(job: Job, what: Callable[[Storage], bool]) -> Script:
     return what(storage)
 
 
+def without_files(job: Job) -> str:
+    """Why QEMU cannot start there: the disks of the VM are elsewhere."""
+    at = job.site.world.storage.places.get(job.vm_id, job.hid)
+    return "" if at == job.hid else f"Cannot access storage file: host {job.hid} does not have it"
+
+
 def forget(vm_id: int) -> Callable[[Storage], bool]:
     """Memory that was saved earlier fits no disks that the guest writes from now on."""
 
@@ -99,7 +105,7 @@ class Starts:
     def deploy(self, job: Job) -> Script:
         """Creates the domain."""
         luck, libvirtd = job.luck, job.libvirtd
-        fails = BROKEN if luck.fails else ""
+        fails = BROKEN if luck.fails else without_files(job)
         takes_s = luck.takes_s(0.3, 3.0, 150.0)
         limit_s = 0.5 if luck.turn is Turn.LOST else max(job.left_s - 1.0, job.left_s / 2)
         untouched = not self._doubts.about(job)
