@@ -73,8 +73,9 @@ class Stage:
         return (self.daemon.var / "datastores" / str(self.system) / str(vm_id) / "disk.0").read_bytes()
 
     def actions(self) -> list[str]:
-        """The scripts that were called, in order."""
-        return [line.partition("|")[0] for line in (self.folder / "calls").read_text().splitlines()]
+        """The scripts that were called for VMs, in order."""
+        called = [line.partition("|")[0] for line in (self.folder / "calls").read_text().splitlines()]
+        return [action for action in called if action != "monitor"]
 
     def process(self, name: str) -> int:
         """The number of a process that told it."""
@@ -115,6 +116,15 @@ def test_a_vm_on_a_custom_driver_fails_says_why_and_is_recovered_with_retry(stag
     assert not (stage.daemon.var / "datastores" / str(stage.system) / str(vm_id)).exists()
 
 
+def test_the_drivers_script_says_how_full_its_system_datastore_is(stage: Stage) -> None:
+    def sizes() -> list[str]:
+        datastore = stage.daemon.api.xml("one.datastore.info", stage.system)
+        return [datastore.findtext(name, "") for name in ("TOTAL_MB", "FREE_MB", "USED_MB")]
+
+    until(lambda: sizes() == ["100", "70", "30"], what="the figures")
+    assert "70%" in stage.daemon.done("onedatastore", "list", "-f", "NAME=disks")
+
+
 def test_retry_ends_a_script_that_hangs_with_its_stubborn_children_and_so_does_the_controllers_stop(
     stage: Stage,
 ) -> None:
@@ -153,7 +163,7 @@ def test_a_killed_controller_ends_its_old_script_before_it_does_the_step_again(s
 def test_no_secret_is_in_the_arguments_or_the_environment_of_a_script(stage: Stage) -> None:
     stage.wish("clone", "once slow")
     vm_id = stage.vm()
-    until(lambda: (stage.folder / "calls").exists(), what="the script")
+    until(lambda: "clone" in stage.actions(), what="the script")
     secret = stage.daemon.auth_path.read_text().strip().partition(":")[2]
     seen = 0
     for process in Path("/proc").iterdir():

@@ -33,6 +33,10 @@ class ScriptFiles:
         """The site has a driver of this name."""
         return bool(_WORD.fullmatch(driver)) and (self._directory / driver).is_dir()
 
+    def has_action(self, driver: str, action: str) -> bool:
+        """There is something of this name among the driver's scripts, whether it can be run or not."""
+        return self.has(driver) and os.path.lexists(self._directory / driver / action)
+
     def find(self, driver: str, actions: Sequence[str]) -> Path:
         """The script of the first of these actions that there is; raises UnusableScript."""
         for word in (driver, *actions):

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from holdfast.drivers import expendable
 from holdfast.drivers.capacity import Figures, measure
@@ -18,6 +19,7 @@ from holdfast.engine.events import DatastoreMeasured, Event
 from holdfast.engine.state import State
 from holdfast.model.effect import Effect
 from holdfast.model.enums import DatastoreType
+from holdfast.model.errors import HoldfastError
 from holdfast.model.storage import Datastore
 
 LIMIT_S = 10.0
@@ -25,6 +27,16 @@ SOON_S = 2.0
 """What was written is looked at so much later, and what is written meanwhile with it."""
 _ON_OUR_MOUNT = ("shared", "qcow2")
 _FILES = "fs"
+
+
+class Scripts(Protocol):
+    """Measures datastores that are not files on our mounts."""
+
+    def measures(self, datastore: Datastore) -> bool:
+        """Whether it does."""
+
+    async def look(self, datastore: Datastore, limit_s: float) -> Figures:
+        """The figures; raises HoldfastError."""
 
 
 class DatastoreMonitor:
@@ -45,10 +57,15 @@ class DatastoreMonitor:
         self._limit_s = limit_s
         self._soon_s = soon_s
         self._look = look
+        self._scripts: Scripts | None = None
         self._due: dict[int, float] = {}
         self._looks: dict[int, asyncio.Future[Figures]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+
+    def ask(self, scripts: Scripts) -> None:
+        """The datastores that ``scripts`` measures are left to it."""
+        self._scripts = scripts
 
     def take(self, batch: Batch) -> None:
         """A datastore is new or has no figures any more, or a transfer has ended: it is looked at soon."""
@@ -110,7 +127,12 @@ class DatastoreMonitor:
 
     async def _measure(self, ds_id: int) -> None:
         datastore = self._state.datastores.get(ds_id)
-        if datastore is None or not is_on_our_mount(datastore):
+        if datastore is None:
+            return
+        if self._scripts and self._scripts.measures(datastore):
+            self._report(await _asked(self._scripts, datastore, self._limit_s))
+            return
+        if not is_on_our_mount(datastore):
             return
         if ds_id not in self._looks or self._looks[ds_id].done():
             path, alone = Path(datastore.base_path), bool(datastore.template.get("LIMIT_MB"))
@@ -118,6 +140,14 @@ class DatastoreMonitor:
         look = self._looks[ds_id]
         await asyncio.wait({look}, timeout=self._limit_s)
         self._report(_event(ds_id, datastore.base_path, look, self._limit_s))
+
+
+async def _asked(scripts: Scripts, datastore: Datastore, limit_s: float) -> DatastoreMeasured:
+    try:
+        found = await scripts.look(datastore, limit_s)
+    except HoldfastError as error:
+        return DatastoreMeasured(datastore.oid, error=error.message)
+    return DatastoreMeasured(datastore.oid, found.total_mb, found.free_mb, found.used_mb)
 
 
 def _event(ds_id: int, path: str, look: asyncio.Future[Figures], limit_s: float) -> DatastoreMeasured:

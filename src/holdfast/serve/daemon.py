@@ -154,6 +154,7 @@ class Daemon:
         vms_path = config.var / "vms"
         hypervisor = HypervisorConfig(str(config.datastores_path), config.accelerator, config.emulator)
         site = SiteDrivers(config, endpoint, self._render)
+        self._capacity.ask(site.monitor)
         log, vmm_log = self._vm_log.teller("TrM"), self._vm_log.teller("VMM")
         protected = (*PROTECTED, config.var)
         frontend = socket.gethostname()

@@ -10,6 +10,7 @@ from holdfast.drivers.script_files import ScriptFiles
 from holdfast.drivers.script_runs import ScriptRuns
 from holdfast.drivers.tm.around_migrations import AroundMigrations
 from holdfast.drivers.tm.driver import TmDriver, VmLog
+from holdfast.drivers.tm.script_monitor import ScriptMonitor
 from holdfast.drivers.tm.scripts import SiteTransfers
 from holdfast.drivers.vmm.script_orders import Site
 from holdfast.drivers.vmm.script_places import OnController, OnHosts, Place, openssh
@@ -36,7 +37,9 @@ class SiteDrivers:
         location = OneLocation(config)
         location.prepare()
         self._runs = ScriptRuns(var, location.environment(endpoint))
-        self.transfers = SiteTransfers(ScriptFiles(self._remotes, "tm"), self._runs, vm_xml)
+        files = ScriptFiles(self._remotes, "tm")
+        self.transfers = SiteTransfers(files, self._runs, vm_xml)
+        self.monitor = ScriptMonitor(files, self._runs, render_datastore)
 
     def hypervisors(self, tm: TmDriver, log: VmLog, clock: Callable[[], float]) -> dict[str, Driver]:
         """The drivers of ``vmm_mad`` in the configuration, by name."""

@@ -60,12 +60,17 @@ class BashedSite:
         path = self.folder / "calls"
         return path.read_text().splitlines() if path.exists() else []
 
-    def started(self, describe: Callable[[Vm], str] = lambda vm: "<VM/>") -> TmDriver:
-        """A driver as a controller has it that has just started."""
+    @property
+    def runs(self) -> ScriptRuns:
+        """What runs the scripts."""
         location = OneLocation(self.config)
         location.prepare()
         environment = {**location.environment("http://127.0.0.1:1/RPC2"), "SSH": str(DATA / "bin" / "local_ssh")}
-        external = SiteTransfers(ScriptFiles(self.remotes, "tm"), ScriptRuns(self.var, environment), describe)
+        return ScriptRuns(self.var, environment)
+
+    def started(self, describe: Callable[[Vm], str] = lambda vm: "<VM/>") -> TmDriver:
+        """A driver as a controller has it that has just started."""
+        external = SiteTransfers(ScriptFiles(self.remotes, "tm"), self.runs, describe)
         return TmDriver(
             self.root,
             self.var / "vms",

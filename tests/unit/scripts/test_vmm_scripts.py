@@ -68,8 +68,7 @@ class Bashed:
         )
         return ScriptDriver(site, str(self.datastores))
 
-    @staticmethod
-    def _ssh(host: str, text: str) -> list[str]:
+    def _ssh(self, host: str, text: str) -> list[str]:
         return [str(DATA / "bin" / "local_ssh"), "-o", "BatchMode=yes", "--", host, text]
 
     def wish(self, action: str, word: str) -> None:
@@ -201,6 +200,23 @@ def test_a_disk_is_made_before_it_is_attached_and_removed_when_it_could_not_be(b
     assert (failed.ok, failed.certain, disk.exists()) == (False, True, False)
     bashed.wish("detach_disk", "fail")
     assert not bashed.run(EffectKind.VMM_DETACH_DISK, vm, ITEM=2).ok
+
+
+def test_the_cd_rom_of_the_context_is_made_before_each_start(bashed: Bashed) -> None:
+    new = a_vm(7, f'{TEXT}\nCONTEXT=[DISK_ID="1", TARGET="hda", SET_HOSTNAME="web"]', (a_stay(),))
+    disc = bashed.datastores / "0/7/disk.1"
+    assert bashed.run(EffectKind.VMM_DEPLOY, new).ok
+    assert disc.exists()
+    vm = replace(new, deploy_id="one-7")
+    assert bashed.run(EffectKind.VMM_SAVE, vm).ok
+    disc.unlink()
+    assert bashed.run(EffectKind.VMM_RESTORE, vm).ok
+    assert disc.exists()
+    lacking = a_vm(7, f'{TEXT}\nCONTEXT=[DISK_ID="1", TARGET="hda", FILES="/nowhere/x"]', (a_stay(),))
+    answer = bashed.run(EffectKind.VMM_DEPLOY, lacking)
+    assert (answer.ok, answer.certain) == (False, True)
+    assert answer.message.startswith("CONTEXT: ")
+    assert [call.split()[0] for call in bashed.calls] == ["deploy", "save", "restore"]
 
 
 def test_a_failed_start_leaves_nothing_and_the_log_tells_it_in_opennebulas_words(bashed: Bashed) -> None:

@@ -99,7 +99,10 @@ def test_a_file_that_is_missing_is_named_and_the_disc_stays_as_it_was(site: Site
     assert on_disc(site) == before
 
 
-def test_a_driver_of_the_site_gets_opennebulas_line(site: Site) -> None:
+def test_a_driver_of_the_site_gets_opennebulas_line(site: Site, tmp_path: Path) -> None:
+    own, registered = tmp_path / "init.sh", site.root / "1/00ff"
+    for path in (own, registered):
+        path.write_text("content")
     lines: list[Line] = []
 
     class Fancy:
@@ -110,9 +113,26 @@ def test_a_driver_of_the_site_gets_opennebulas_line(site: Site) -> None:
             lines.append(line)
 
     driver = TmDriver(site.root, site.vms, "front", external={"fancy": Fancy()}.get)
-    text = 'FILES="/srv/init.sh", FILES_DS="/ds/2/00ff:\'setup.tar\'"'
+    text = f'FILES="{own}", FILES_DS="{registered}:\'setup.tar\'"'
     assert made(driver, with_context(text, tm_mad="fancy")) == OK
     assert [str(line) for line in lines] == [
-        f"CONTEXT fancy {site.vms}/7/context.sh /srv/init.sh /ds/2/00ff:'setup.tar' host1:{site.root}/0/7/disk.1 7 0"
+        f"CONTEXT fancy {site.vms}/7/context.sh {own} {registered}:'setup.tar' host1:{site.root}/0/7/disk.1 7 0"
     ]
     assert (site.vms / "7/context.sh").exists()
+
+
+def test_a_driver_of_the_site_is_not_called_with_a_protected_file(site: Site, tmp_path: Path) -> None:
+    calls: list[Line] = []
+
+    class Fancy:
+        """Notes its lines."""
+
+        async def perform(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
+            """Notes it."""
+            calls.append(line)
+
+    (tmp_path / "key").write_text("secret")
+    driver = TmDriver(site.root, site.vms, "front", external={"fancy": Fancy()}.get, protected=[tmp_path])
+    answer = made(driver, with_context(f'FILES="{tmp_path}/key"', tm_mad="fancy"))
+    assert "is in a protected directory" in answer.message
+    assert calls == []

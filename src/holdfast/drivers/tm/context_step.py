@@ -37,8 +37,9 @@ class ContextStep:
         script = await write_vm_file(self._vms_path, vm.oid, SCRIPT, text, clockwork.left_s)
         line = context_line(vm, self._places, script, files)
         driver = self._drivers.of(line.driver)
+        # What must not be read is refused here whoever makes the image: a script of the site would read anything.
+        contents = await clockwork.touch(lambda: self._read(text, files), "reading the files of the CONTEXT")
         if isinstance(driver, Puts):
-            contents = await clockwork.touch(lambda: self._read(text, files), "reading the files of the CONTEXT")
             image = await clockwork.touch(lambda: context_image(contents), "making the CONTEXT image")
             await driver.put(line.arguments[-3], image, vm, clockwork)
         else:

@@ -97,6 +97,7 @@ class ScriptOrder:
         if not self._fresh:
             await self._script(cancel(self._subject), self._data())
         await self._prepare(text)
+        await self._make_context()
         try:
             said = await self._script(call_of(self._subject, ""), text)
             if not said:
@@ -107,6 +108,7 @@ class ScriptOrder:
 
     async def _restore(self) -> Answer:
         data = self._data()
+        await self._make_context()
         try:
             await self._script(call_of(self._subject, data), data)
         except ScriptFailed as error:
@@ -114,6 +116,14 @@ class ScriptOrder:
                 raise  # it may be the repetition that failed, because the VM runs: its memory must not be lost
             return await self._undo_start(error)
         return Answer(ok=True, values={"DEPLOY_ID": self._subject.deploy_id})
+
+    async def _make_context(self) -> None:
+        """The VM's CD-ROM is made anew before each start; raises HoldfastError."""
+        subject = self._subject
+        if subject.vm.template.section("CONTEXT"):
+            made = await self._site.tm.make_context(subject.vm, self._left_s, subject.order.datastores)
+            if not made.ok:
+                raise HoldfastError(f"CONTEXT: {made.message}")
 
     async def _undo_start(self, error: ScriptFailed) -> Answer:
         """Nothing of it may be left; of a start whose end nobody saw, something may still come."""
