@@ -6,9 +6,10 @@ from holdfast.engine.engine import Engine
 from holdfast.engine.scheduling import waits
 from holdfast.lifecycle.events import ANSWERS
 from holdfast.lifecycle.positions import ON_TWO_HOSTS
+from holdfast.lifecycle.repair import STEPS
 from holdfast.lifecycle.table import ALL_ROWS, BY_POSITION
 from holdfast.lifecycle.whereabouts import holders, strays
-from holdfast.model.enums import FailoverState, RowState
+from holdfast.model.enums import EffectKind, FailoverState, RowState
 from holdfast.model.vm_states import VmState
 from tests.unit.engine.world import World
 
@@ -26,6 +27,7 @@ def all_is_well(world: World) -> None:
     history_is_numbered_and_only_the_last_record_is_open(world)
     a_failover_that_stands_still_says_why(world)
     a_restart_goes_on_until_every_row_has_its_end(world)
+    a_repair_waits_for_its_own_line_and_ends_with_its_failure(world)
     what_is_kept_beside_the_state_agrees_with_it(world)
 
 
@@ -107,6 +109,23 @@ def a_restart_goes_on_until_every_row_has_its_end(world: World) -> None:
             if not row.is_final and row.state is not RowState.FAILED and vm.position not in TRANSIENT:
                 assert waits(vm), (failover.oid, row, vm)
                 assert row.reason, (failover.oid, row)
+
+
+def a_repair_waits_for_its_own_line_and_ends_with_its_failure(world: World) -> None:
+    """No line runs that nobody knows of."""
+    state = world.rig.engine.state
+    running = {effect.oid for effect in state.effects.values() if effect.kind is EffectKind.TM_LINE}
+    assert running == {repair.effect_id for repair in state.repairs.values() if repair.effect_id >= 0}
+    for repair in state.repairs.values():
+        vm = state.vms[repair.oid]
+        assert vm.state is not VmState.DONE
+        assert (repair.running is not None) is (repair.effect_id >= 0), repair
+        if repair.ended:
+            assert not repair.is_held
+            assert repair.effect_id < 0
+        else:
+            assert vm.position in STEPS, (vm.position, repair)
+            assert vm.lcm_state is repair.lcm_state
 
 
 def what_is_kept_beside_the_state_agrees_with_it(world: World) -> None:

@@ -11,9 +11,11 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from holdfast.engine import commands as c
+from holdfast.engine import repair_commands as r
 from holdfast.engine.events import Answered, Called, HostSilent
 from holdfast.lifecycle import VmEvent
 from holdfast.lifecycle.events import RECOVERIES, USER_ACTIONS
+from holdfast.lifecycle.repair import STEPS
 from holdfast.lifecycle.table import BY_POSITION
 from holdfast.model.effect import Answer, Effect
 from holdfast.model.enums import EffectKind
@@ -181,6 +183,28 @@ class Story:
             self.world.try_call(c.VmAction(vm_id, event.value))
         elif self.world.is_true(vm_id, OPERATION[event]):
             self.world.try_call(c.RecoverVm(vm_id, OPERATION[event]))
+
+    @move(4)
+    def somebody_repairs(self, pick: int, choice: int) -> None:
+        """One of two people does the next thing in the repair of a failed transfer."""
+        state = self.world.rig.engine.state
+        failed = [vm for vm in state.vms.values() if vm.position in STEPS]
+        if not failed:
+            return
+        vm = failed[pick % len(failed)]
+        session = ("the session of anna", "the session of bert")[choice % 2]
+        repair = state.repairs.get(vm.oid)
+        if repair is None or repair.holder.session != session:
+            file = f"transfer.{vm.history[-1].seq}.{STEPS[vm.position]}"
+            begin = r.BeginRepair(vm.oid, session, session[-4:], file, ("MV a", "MV b"), take_over=choice % 3 == 0)
+            self.world.try_call(begin)
+            return
+        line = repair.position + 1
+        deeds = (
+            *(r.RunRepairLine(vm.oid, session, line, repair.next_record),) * 3,
+            *(r.SkipRepairLine(vm.oid, session, line), r.HoldRepair(vm.oid, session), r.LeaveRepair(vm.oid, session)),
+        )
+        self.world.try_call(deeds[choice // 2 % len(deeds)])
 
     @move(1)
     def set_host(self, hid: int, status: int) -> None:
