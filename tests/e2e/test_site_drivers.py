@@ -116,6 +116,21 @@ def test_a_vm_on_a_custom_driver_fails_says_why_and_is_recovered_with_retry(stag
     assert not (stage.daemon.var / "datastores" / str(stage.system) / str(vm_id)).exists()
 
 
+def test_a_failed_transfer_of_a_custom_driver_is_repaired_line_by_line(stage: Stage) -> None:
+    stage.wish("mkimage", "once fail")
+    vm_id = stage.vm()
+    stage.wait(vm_id, PROLOG_FAILURE)
+    stage.wish("mkimage", "once fail")
+    dialogue = stage.daemon.done("onevm", "recover", str(vm_id), "--retry", "--interactive", stdin="r\nr\nr\n")
+    for said in ("mkimage: about to fail", "no luck with mkimage", "FAILURE. Repeat command."):
+        assert said in dialogue, dialogue
+    assert dialogue.count("SUCCESS") == 2
+    assert stage.actions() == ["clone", "mkimage", "clone", "mkimage", "mkimage"]
+    stage.daemon.done("onevm", "recover", str(vm_id), "--success")
+    stage.wait(vm_id, RUNNING)
+    assert stage.disk(vm_id) == stage.content
+
+
 def test_the_drivers_script_says_how_full_its_system_datastore_is(stage: Stage) -> None:
     def sizes() -> list[str]:
         datastore = stage.daemon.api.xml("one.datastore.info", stage.system)
