@@ -25,7 +25,8 @@ TIMES = frozenset(
     "planned_at ended_at error_since last_seen regtime timestamp date TIME DATE".split()
 )
 """Fields of which only counts whether they are set."""
-VOLATILE = frozenset({"effect_id", "last_poll", "monitoring"})
+VOLATILE = frozenset({"effect_id", "last_poll", "monitoring", "total_mb", "free_mb", "used_mb", "promised_mb"})
+"""What is awaited, and what was measured of the world at some moment."""
 UNLIKE = re.compile(
     r"Failover \d+\.(steps|evidence|next_probe)|Failover \d+\.rows\[\d+\]\.reason|Proof \d+\.(kind|text|raw)"
     r"|effect fence\.|Host \d+\.template/\d+ ERROR"
