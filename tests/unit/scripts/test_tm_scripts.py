@@ -129,6 +129,12 @@ def test_noise_of_a_success_stays_out_of_the_log(site: BashedSite) -> None:
     assert site.log == ["I delete: enough noise"]
 
 
+def test_a_reason_behind_a_flood_of_output_is_found(site: BashedSite) -> None:
+    site.wish("delete", "flood")
+    assert site.line(f"DELETE bashed host1:{site.root}/0/7 7 0").message == "behind the flood"
+    assert len(site.log) < 600
+
+
 def test_the_first_line_that_fails_ends_the_step_and_a_repetition_does_all_of_it(site: BashedSite) -> None:
     site.wish("ln", "once fail")
     vm = site.vm()
