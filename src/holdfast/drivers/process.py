@@ -52,15 +52,18 @@ async def run(
     env: Mapping[str, str] | None = None,
     cwd: str | Path | None = None,
     output_limit: int = OUTPUT_LIMIT,
+    stderr_end: int = 0,
     leave_background: bool = False,
 ) -> Completed:
     """Runs ``argv`` for at most ``deadline_s`` seconds; raises CannotRun if it cannot be started.
 
+    Of each of stdout and stderr the first ``output_limit`` bytes are kept; of a longer stderr also, after a line's end,
+    the last ``stderr_end``, where programs say why they ended.
     What the program left running in its process group is killed when it ends, unless ``leave_background`` is set.
     """
     started = time.monotonic()
     group = start(argv, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, env=env, cwd=cwd)
-    child = _Child(group, stdin, output_limit)
+    child = _Child(group, stdin, output_limit, stderr_end)
     try:
         timed_out = not await group.exits_within(deadline_s)
         if not timed_out:
@@ -71,7 +74,7 @@ async def run(
         argv=tuple(argv),
         code=group.code,
         stdout=bytes(child.stdout.kept),
-        stderr=bytes(child.stderr.kept),
+        stderr=bytes(child.stderr.kept + child.stderr.end),
         took_s=time.monotonic() - started,
         timed_out=timed_out,
         truncated=child.stdout.truncated or child.stderr.truncated,
@@ -81,14 +84,14 @@ async def run(
 class _Child:
     """One running program as the event loop sees it: its end, its output, its input."""
 
-    def __init__(self, group: ProcessGroup, stdin: bytes, limit: int) -> None:
+    def __init__(self, group: ProcessGroup, stdin: bytes, limit: int, stderr_end: int) -> None:
         popen = group.popen
         assert popen.stdout is not None
         assert popen.stderr is not None
         loop = asyncio.get_running_loop()
         self.group = group
         self.stdout = Sink(loop, popen.stdout, limit)
-        self.stderr = Sink(loop, popen.stderr, limit)
+        self.stderr = Sink(loop, popen.stderr, limit, stderr_end)
         self._source = _Source(loop, popen.stdin, stdin) if popen.stdin else None
 
     async def drained_within(self, limit_s: float) -> bool:
@@ -105,10 +108,12 @@ class _Child:
 
 
 class Sink:
-    """Reads a pipe to its end and keeps the first ``limit`` bytes."""
+    """Reads a pipe to its end and keeps the first ``limit`` bytes, and of what comes after them the last ``end``."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: IO[bytes], limit: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pipe: IO[bytes], limit: int, end: int = 0) -> None:
         self.kept = bytearray()
+        self._after = b""
+        self._end_limit = end
         self.truncated = False
         self.ended = asyncio.Event()
         self._loop, self._pipe, self._limit = loop, pipe, limit
@@ -125,7 +130,15 @@ class Sink:
             return
         room = self._limit - len(self.kept)
         self.kept += chunk[:room]
-        self.truncated = self.truncated or len(chunk) > room
+        if len(chunk) > room:
+            self.truncated = True
+            if self._end_limit:
+                self._after = (self._after + chunk[room:])[-self._end_limit :]
+
+    @property
+    def end(self) -> bytes:
+        """What came last of what is not in ``kept``, as a line of its own."""
+        return b"\n" + self._after if self._after else b""
 
     def close(self) -> None:
         """Reads no more."""

@@ -7,21 +7,21 @@ Three generations of OpenNebula's script conventions are understood, mixed as th
 * ``ERROR MESSAGE --8<------``, lines, ``ERROR MESSAGE ------>8--``: these lines are the error's text;
 * every other line is noise to the log and, if there was no such block, part of the error's text.
 
-A script may print without end, in pieces of any size, and bytes that are no text: what is kept is bounded, and what is
-handed out is one printable line without secrets.  Nothing here does I/O.
+A script may print without end, and bytes that are no text.  What is kept is bounded, and so is the work: of very many
+lines only those at the beginning, at the end and of the error are looked at, for the loop that reads this also hears
+beacons.  What is handed out are printable lines without secrets.  Nothing here does I/O.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from holdfast.model.free_text import OMISSION, printable, without_secrets
+from holdfast.model.free_text import printable, shortened, without_secrets
 
 LINE_LIMIT = 2000
-"""Characters of a line that are kept."""
+"""Bytes of a line that are kept."""
 LINES_LIMIT = 500
 """Lines of one script that are kept: the first half and the last."""
 ERROR_LIMIT = 2000
@@ -32,9 +32,9 @@ _TAGGED = re.compile(r"(ERROR|INFO|WARN|WARNING|DEBUG):\s*(.*)")
 _PROTOCOL = re.compile(r"LOG ([IEWD]) (-?\d*) ?(.*)")
 _NUMBERED = re.compile(r"(\d+)\s+(.*)")
 _EXIT_CODE = re.compile(r"ExitCode:\s*-?\d+")
-_OPENS = re.compile(r"ERROR MESSAGE --8<-+")
-_CLOSES = re.compile(r"ERROR MESSAGE -+>8--")
-_ENDS = re.compile(rb"[\r\n]")
+_MARK = b"ERROR MESSAGE "
+_OPENS = re.compile(rb"\s*ERROR MESSAGE --8<-+\s*")
+_CLOSES = re.compile(rb"\s*ERROR MESSAGE -+>8--\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,135 +46,88 @@ class LogLine:
     tagged: bool = True
 
 
+@dataclass(frozen=True, slots=True)
 class ScriptOutput:
-    """Reads the stderr of one script run for VM ``vm_id`` as it comes."""
+    """The lines, of very many the first and the last ones, with one between that says so; and the error's text.
 
-    def __init__(self, vm_id: int = -1) -> None:
-        self._vm_id = str(vm_id)
-        self._pieces = _Lines()
-        self._first: list[LogLine] = []
-        self._last: deque[LogLine] = deque(maxlen=LINES_LIMIT - LINES_LIMIT // 2)
-        self._seen = 0
-        self._in_block = False
-        self._block, self._plain, self._errors = _Excerpt(), _Excerpt(), _Excerpt()
+    ``error`` is the block, else the lines without severity, else those of severity E; "" when there is none.
+    """
 
-    def feed(self, chunk: bytes) -> Sequence[LogLine]:
-        """More output; answers the lines that are complete now."""
-        return tuple(self._keep(line) for text in self._pieces.feed(chunk) for line in self._read(text))
-
-    def close(self) -> Sequence[LogLine]:
-        """The script ended: a last line without its end counts."""
-        return tuple(self._keep(line) for text in self._pieces.close() for line in self._read(text))
-
-    @property
-    def lines(self) -> Sequence[LogLine]:
-        """All lines so far; of very many, the first and the last ones, with a line between that says so."""
-        left_out = self._seen - len(self._first) - len(self._last)
-        if left_out <= 0:
-            return (*self._first, *self._last)
-        return (*self._first, LogLine("I", f"({left_out} lines of output are left out here)", False), *self._last)
-
-    @property
-    def error(self) -> str:
-        """The error's text: the block, else the lines without severity, else those of severity E; "" when none."""
-        return next((text for text in (self._block.text, self._plain.text, self._errors.text) if text), "")
-
-    def _read(self, text: str) -> Iterator[LogLine]:
-        if _OPENS.fullmatch(text):
-            self._in_block = True
-        elif _CLOSES.fullmatch(text):
-            self._in_block = False
-        elif self._in_block:
-            self._block.add(text)
-            yield LogLine("E", text)
-        else:
-            yield self._sorted(text)
-
-    def _sorted(self, text: str) -> LogLine:
-        line = self._tagged(text)
-        if line is None:
-            line = LogLine("I", text, tagged=False)
-            if not _EXIT_CODE.fullmatch(text):
-                self._plain.add(text)
-        elif line.severity == "E":
-            self._errors.add(line.text)
-        return line
-
-    def _tagged(self, text: str) -> LogLine | None:
-        if found := _TAGGED.fullmatch(text):
-            return LogLine(_SEVERITIES[found[1]], self._unnumbered(found[2]))
-        if found := _PROTOCOL.fullmatch(text):
-            own = found[2] in ("", "-1", self._vm_id)
-            return LogLine(found[1], found[3] if own else f"{found[2]} {found[3]}")
-        return None
-
-    def _unnumbered(self, text: str) -> str:
-        """Without the VM's own number; another number may be part of the text (``5 files are missing``)."""
-        found = _NUMBERED.fullmatch(text)
-        return found[2] if found and found[1] == self._vm_id else text
-
-    def _keep(self, line: LogLine) -> LogLine:
-        self._seen += 1
-        if len(self._first) < LINES_LIMIT // 2:
-            self._first.append(line)
-        else:
-            self._last.append(line)
-        return line
+    lines: Sequence[LogLine]
+    error: str
 
 
 def script_output(stderr: bytes, vm_id: int = -1) -> ScriptOutput:
-    """The output of a script that has ended."""
-    output = ScriptOutput(vm_id)
-    output.feed(stderr)
-    output.close()
-    return output
+    """What a script said that ran for VM ``vm_id``."""
+    raw = [line for line in stderr.replace(b"\r", b"\n").split(b"\n") if line]
+    blocks = list(_blocks(raw))
+    first, last = _ends(0, len(raw))
+    begun, ended = (list(_read(raw, part, blocks, str(vm_id))) for part in (first, last))
+    left_out = last.start - first.stop
+    between = [LogLine("I", f"({left_out} lines of output are left out here)", tagged=False)] if left_out else []
+    return ScriptOutput((*begun, *between, *ended), _error(raw, blocks, [*begun, *ended]))
 
 
-class _Lines:
-    """Cuts bytes into lines of text; of a line past the limit, the beginning is kept."""
+def _ends(start: int, stop: int) -> tuple[range, range]:
+    """The lines from ``start`` to ``stop`` that are looked at: the first ones, and the last."""
+    half = LINES_LIMIT // 2
+    if stop - start <= LINES_LIMIT:
+        return range(start, stop), range(stop, stop)
+    return range(start, start + half), range(stop - half, stop)
 
-    def __init__(self) -> None:
-        self._begun = bytearray()
-        self._dropped = 0
 
-    def feed(self, chunk: bytes) -> Iterator[str]:
-        start = 0
-        for end in _ENDS.finditer(chunk):
-            self._add(chunk, start, end.start())
-            yield from self.close()
-            start = end.end()
-        self._add(chunk, start, len(chunk))
+def _blocks(raw: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Where error messages begin and end: the numbers of their delimiters."""
+    opened = -1
+    for number in [number for number, line in enumerate(raw) if _MARK in line]:
+        if opened < 0 and _OPENS.fullmatch(raw[number]):
+            opened = number
+        elif opened >= 0 and _CLOSES.fullmatch(raw[number]):
+            yield opened, number
+            opened = -1
+    if opened >= 0:
+        yield opened, len(raw)
 
-    def close(self) -> Iterator[str]:
-        text = printable(self._begun.decode(errors="backslashreplace")).strip()
-        more = f" ({self._dropped} more bytes)" if self._dropped else ""
-        self._begun.clear()
-        self._dropped = 0
+
+def _read(raw: Sequence[bytes], part: range, blocks: Sequence[tuple[int, int]], vm_id: str) -> Iterator[LogLine]:
+    near = [(opens, closes) for opens, closes in blocks if opens < part.stop and closes >= part.start]
+    inside = {
+        number for opens, closes in near for number in range(max(opens, part.start), min(closes, part.stop - 1) + 1)
+    }
+    marks = {number for block in near for number in block}
+    for number in part:
+        text = "" if number in marks else _text(raw[number])
         if text:
-            yield without_secrets(text) + more
-
-    def _add(self, chunk: bytes, start: int, end: int) -> None:
-        fits = min(end, start + LINE_LIMIT - len(self._begun))
-        self._begun += chunk[start:fits]
-        self._dropped += end - fits
+            yield LogLine("E", text) if number in inside else _sorted(text, vm_id)
 
 
-class _Excerpt:
-    """Collects lines as one text; of a long one, the beginning and the end."""
+def _sorted(text: str, vm_id: str) -> LogLine:
+    if found := _TAGGED.fullmatch(text):
+        return LogLine(_SEVERITIES[found[1]], _unnumbered(found[2], vm_id))
+    if found := _PROTOCOL.fullmatch(text):
+        own = found[2] in ("", "-1", vm_id)
+        return LogLine(found[1], found[3] if own else f"{found[2]} {found[3]}")
+    return LogLine("I", text, tagged=False)
 
-    def __init__(self) -> None:
-        self._head = ""
-        self._tail = ""
-        self._cut = False
 
-    def add(self, line: str) -> None:
-        text = f" {line}" if self._head else line
-        room = ERROR_LIMIT // 2 - len(self._head)
-        self._head += text[:room]
-        rest = self._tail + text[room:]
-        self._cut = self._cut or len(rest) > ERROR_LIMIT // 2
-        self._tail = rest[-(ERROR_LIMIT // 2) :]
+def _unnumbered(text: str, vm_id: str) -> str:
+    """Without the VM's own number; another number may be part of the text (``5 files are missing``)."""
+    found = _NUMBERED.fullmatch(text)
+    return found[2] if found and found[1] == vm_id else text
 
-    @property
-    def text(self) -> str:
-        return f"{self._head}{OMISSION}{self._tail}" if self._cut else self._head + self._tail
+
+def _error(raw: Sequence[bytes], blocks: Sequence[tuple[int, int]], lines: Sequence[LogLine]) -> str:
+    told = (
+        [_text(raw[number]) for block in blocks[:1] for part in _ends(block[0] + 1, block[1]) for number in part],
+        [line.text for line in lines if not line.tagged and not _EXIT_CODE.fullmatch(line.text)],
+        [line.text for line in lines if line.severity == "E"],
+    )
+    texts = (" ".join(filter(None, parts)) for parts in told)
+    return shortened(next(filter(None, texts), ""), ERROR_LIMIT)
+
+
+def _text(line: bytes) -> str:
+    kept = line[:LINE_LIMIT]
+    text = without_secrets(printable(kept.decode(errors="backslashreplace")).strip())
+    more = len(line) - len(kept)
+    return f"{text} ({more} more bytes)" if more else text

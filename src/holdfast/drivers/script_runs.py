@@ -19,6 +19,8 @@ from holdfast.drivers.expendable import Overdue
 from holdfast.drivers.process import Completed
 from holdfast.model.errors import HoldfastError
 
+OUTPUT_LIMIT = 1 << 18
+"""Bytes kept of the beginning of a script's output, and of the end of what it says on stderr."""
 _SWEEP_S = 3.0
 _OLD_SWEEP_S = 10.0
 _PASSED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "TZ")
@@ -60,7 +62,15 @@ class ScriptRuns:
         self._clean.discard(vm_id)
         ended = None
         try:
-            ended = await process.run(argv, stdin=stdin, deadline_s=limit_s, env=environment, cwd=self._directory)
+            ended = await process.run(
+                argv,
+                stdin=stdin,
+                deadline_s=limit_s,
+                env=environment,
+                cwd=self._directory,
+                output_limit=OUTPUT_LIMIT,
+                stderr_end=OUTPUT_LIMIT,
+            )
         finally:
             if (ended and not ended.timed_out) or await self._is_swept(mark):
                 self._clean.add(vm_id)

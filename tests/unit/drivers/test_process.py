@@ -71,6 +71,14 @@ def test_ten_megabytes_of_noise_are_cut_at_the_limit_and_do_not_block_the_progra
     assert (done.code, len(done.stdout), len(done.stderr), done.truncated) == (3, 1000, 1000, True)
 
 
+def test_of_what_is_cut_the_end_of_stderr_can_be_kept() -> None:
+    said = "for i in $(seq 10000); do echo line $i >&2; done; seq 10000; echo sorry >&2"
+    done = bash(said, output_limit=12, stderr_end=10)
+    assert (done.stderr, done.truncated) == (b"line 1\nline \n000\nsorry\n", True)
+    assert done.stdout == b"1\n2\n3\n4\n5\n6\n"
+    assert bash("echo short >&2", output_limit=6, stderr_end=4).stderr == b"short\n"
+
+
 def test_output_of_exactly_the_limit_is_not_called_truncated() -> None:
     done = bash("head -c 1000 /dev/zero", output_limit=1000)
     assert (len(done.stdout), done.truncated) == (1000, False)

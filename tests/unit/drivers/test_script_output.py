@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
+import time
 
 import pytest
 
-from holdfast.drivers.script_output import ERROR_LIMIT, LINE_LIMIT, LINES_LIMIT, ScriptOutput, script_output
+from holdfast.drivers.script_output import ERROR_LIMIT, LINE_LIMIT, LINES_LIMIT, script_output
 
 BLOCK = b"""\
 INFO: clone: Cloning /images/1
@@ -87,17 +87,6 @@ def test_what_the_script_meant_for_the_log_is_told_from_noise() -> None:
     assert [line.tagged for line in script_output(PLAIN).lines] == [True, True, False]
 
 
-def test_output_may_come_in_pieces_of_any_size() -> None:
-    whole = script_output(BLOCK + PLAIN)
-    for size in (1, 3, 7, 64):
-        output = ScriptOutput()
-        stream = BLOCK + PLAIN.rstrip(b"\n")
-        told = [line for at in range(0, len(stream), size) for line in output.feed(stream[at : at + size])]
-        told += output.close()
-        assert tuple(told) == tuple(output.lines) == tuple(whole.lines)
-        assert output.error == whole.error
-
-
 def test_bytes_that_are_no_text_are_escaped() -> None:
     assert lines_of(b"a\0b\xff\x1b[31mred \xe2\x80\xaeabc\tz") == [("I", "a\\x00b\\xff\\x1b[31mred \\u202eabc z")]
     output = script_output(random.Random(1).randbytes(1 << 18))
@@ -139,12 +128,34 @@ def test_secrets_do_not_get_through() -> None:
     assert "hunter2" not in output.error + str(output.lines)
 
 
-def test_endless_output_costs_bounded_memory() -> None:
-    output = ScriptOutput()
-    tracemalloc.start()
-    for _ in range(100):
-        output.feed(b"y" * 50_000)
-        output.feed(b"y\n" * 200)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2 << 20
+def test_an_error_message_in_the_middle_of_very_much_output_is_the_error() -> None:
+    noise = b"noise\n" * 10_000
+    output = script_output(noise + BLOCK + noise)
+    assert output.error == "Error copying /images/1 to disk.0"
+    assert len(output.lines) == LINES_LIMIT + 1
+    many = b"ERROR MESSAGE --8<------\n" + b"word\n" * 10_000
+    output = script_output(noise + many)
+    assert output.error.startswith("word word")
+    assert len(output.error) == ERROR_LIMIT + len(" (...) ")
+    assert (output.lines[-1].severity, output.lines[-1].text) == ("E", "word")
+
+
+MIB = 1 << 20
+FLOODS = [
+    b"y\n",
+    b"\r",
+    b"INFO: 7 x\n",
+    b"x",
+    b"pass=\n",
+    b"\xff\n",
+    b"ERROR MESSAGE --8<---\n",
+    b"ERROR MESSAGE --->8--\n",
+]
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_of_output_is_read_quickly(flood: bytes) -> None:
+    output = flood * (MIB // len(flood))
+    begun = time.process_time()
+    script_output(output, 7)
+    assert time.process_time() - begun < 1.0

@@ -11,10 +11,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
-from holdfast.drivers.process import OUTPUT_LIMIT, Completed
+from holdfast.drivers.process import Completed
 from holdfast.drivers.script_files import ScriptFiles
 from holdfast.drivers.script_output import ScriptOutput, script_output
-from holdfast.drivers.script_runs import ScriptOverdue, ScriptRuns
+from holdfast.drivers.script_runs import OUTPUT_LIMIT, ScriptOverdue, ScriptRuns
 from holdfast.drivers.tm.account import Account
 from holdfast.drivers.tm.lines import Line, TransferError
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
@@ -69,7 +69,7 @@ def conclude(ended: Completed, vm_id: int, account: Account) -> None:
         account.log("I", f"Command execution failed (exit code: {ended.code}): {command}")
     _log(output, account, tagged_only=False)
     if ended.truncated:
-        account.log("W", f"of its output, only the first {OUTPUT_LIMIT} bytes were read")
+        account.log("W", f"of its output, only the first and the last {OUTPUT_LIMIT} bytes were read")
     if ended.timed_out:
         last = f"; it said: {output.error}" if output.error else ""
         raise TransferOverdue(f"{ended.argv[0]} was stopped after {ended.took_s:.1f} s: the time was up{last}")
