@@ -19,7 +19,7 @@ import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ CONNECTION_FAILED = 255
 
 _HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]*")
 _LAST_WORDS = 400
+_DISCONNECT_LIMIT_S = 2.0
 _NAME_BYTES = 40 + 17  # %C, and what ssh appends to it while it makes the socket
 _SOCKET_PATH_LIMIT = 104
 
@@ -89,6 +90,14 @@ class Ssh:
         self._connected_until.pop(host, None)
         return f"the connection to host {host} was lost: {_last_words(words)}"
 
+    async def close(self) -> None:
+        """Ends the connections that would be kept for a while; nobody may use them any more."""
+        await asyncio.gather(*(self._disconnect(host) for host in self._connected_until))
+
+    async def _disconnect(self, host: str) -> None:
+        with suppress(HoldfastError):  # it ends by itself
+            await process.run([*self._client(), "-O", "exit", "--", host], deadline_s=_DISCONNECT_LIMIT_S)
+
     async def _connect(self, host: str) -> None:
         """Makes sure that there is a connection; who comes while one is tried shares what comes of it."""
         if not _HOST.fullmatch(host):
@@ -118,6 +127,9 @@ class Ssh:
         return ""
 
     def _argv(self, host: str, command: str) -> list[str]:
+        return [*self._client(), "--", host, command]
+
+    def _client(self) -> list[str]:
         settings = self._settings
         options = {
             "BatchMode": "yes",
@@ -138,7 +150,7 @@ class Ssh:
         }
         config = ["-F", str(settings.config_file)] if settings.config_file else []
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        return ["ssh", *config, *words, "--", host, command]
+        return ["ssh", *config, *words]
 
     def _control_directory(self) -> Path:
         return private_directory(self._settings.control_directory)

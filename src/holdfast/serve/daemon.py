@@ -93,6 +93,7 @@ class Daemon:
             self.engine.state, self.engine.senses, self.controller.report, heartbeats, self._link, self._clock
         )
         self._capacity = DatastoreMonitor(self.engine.state, self.controller.report, config.datastore_period_s)
+        self._ssh = Ssh(SshSettings(config.var / "ssh", config.ssh_config))
         self._dispatcher: Dispatcher | None = None
         self._logged_steps = {oid: len(failover.steps) for oid, failover in self.engine.state.failovers.items()}
 
@@ -158,7 +159,7 @@ class Daemon:
         log, vmm_log = self._vm_log.teller("TrM"), self._vm_log.teller("VMM")
         protected = (*PROTECTED, config.var)
         frontend = socket.gethostname()
-        hands = Hands(config.datastores_path, frontend, Ssh(SshSettings(config.var / "ssh", config.ssh_config)))
+        hands = Hands(config.datastores_path, frontend, self._ssh)
         tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site.transfers, log, hands, protected)
         images = ImageDriver(config.datastores_path, self._clock, protected)
         self.controller.imports = images.accounts
@@ -208,6 +209,7 @@ class Daemon:
     def _work(self, stack: AsyncExitStack, endpoint: str) -> set[asyncio.Task[None]]:
         """Begins everything but the API, which ends first, so that calls under way are still answered."""
         self._dispatcher = self._drivers(endpoint)
+        stack.push_async_callback(self._ssh.close)
         stack.push_async_callback(self._dispatcher.close)
         stack.push_async_callback(self._watch.close)
         stack.callback(self._link.close)

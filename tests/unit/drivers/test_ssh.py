@@ -111,6 +111,10 @@ def test_one_connection_carries_many_sessions(tmp_path: Path) -> None:
     async def crowd() -> None:
         ssh = a_client(tmp_path, host)
         await asyncio.gather(*(work(ssh) for _ in range(20)))
+        sockets = private_directory(tmp_path / "control")
+        assert list(sockets.iterdir()), "the connection is kept"
+        await ssh.close()
+        assert not list(sockets.iterdir()), "and ends with its client"
 
     with running(host):
         started = time.monotonic()
