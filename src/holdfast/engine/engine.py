@@ -12,7 +12,7 @@ from collections import ChainMap
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from holdfast.engine import answers, failover_work, sightings, space
+from holdfast.engine import answers, failover_work, host_space, sightings, space
 from holdfast.engine.commands import Command
 from holdfast.engine.events import (
     Answered,
@@ -245,7 +245,7 @@ class Engine:
             case HostDegraded():
                 sightings.host_degraded(work, event)
             case DatastoreMeasured():
-                space.measured(work, event)
+                (space.measured if event.host_id < 0 else host_space.measured_on_host)(work, event)
             case VmSeen():
                 sightings.vm_seen(work, event)
             case Resumed():
@@ -329,7 +329,8 @@ def _is_open(draft: Draft, effect: Effect) -> bool:
 
 
 def _roomier(before: Host, after: Host) -> bool:
-    return after.free_mem > before.free_mem or after.free_cpu > before.free_cpu
+    more = after.free_mem > before.free_mem or after.free_cpu > before.free_cpu
+    return more or host_space.is_roomier_host(before, after)
 
 
 def _name(command: Command) -> str:

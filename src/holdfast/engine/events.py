@@ -83,6 +83,8 @@ class DatastoreMeasured(Event):
     free_mb: int = 0
     used_mb: int = 0
     error: str = ""
+    host_id: int = -1
+    """The host whose own part of it was looked at; -1 for what the controller sees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from holdfast.engine import rows
+from holdfast.engine.host_space import NoSpaceOnHost, insist_on_host_space, needed_on_host_mb, promise_host_space
 from holdfast.engine.space import promise_space
 from holdfast.engine.system_datastores import destination, insist_on_files, space_needed_mb
 from holdfast.engine.vm_work import facts_of, happen, has_local_files, target_on, with_message
@@ -43,19 +44,33 @@ def schedule(work: Work, vm_ids: Iterable[int]) -> None:
     ready = [vm for vm in waiting if not _held_back(work, vm) and not _goes_home(work, vm)]
     if not ready:
         return
-    placement = place((_request(work, vm) for vm in ready), work.draft.room())
+    crowded: dict[int, dict[int, str]] = {}
+    while ready:
+        ready = _place(work, ready, crowded)
+
+
+def _place(work: Work, ready: list[Vm], crowded: dict[int, dict[int, str]]) -> list[Vm]:
+    """Starts these VMs; those whose host has no room for their files go into ``crowded``, and look for another one."""
+    placement = place((_request(work, vm, crowded.get(vm.oid, {})) for vm in ready), work.draft.room())
+    again = []
     for vm in ready:
         if vm.oid in placement.chosen:
-            _start(work, vm, placement.chosen[vm.oid])
+            hid = placement.chosen[vm.oid]
+            why = _start(work, vm, hid)
+            if why:
+                crowded.setdefault(vm.oid, {})[hid] = why
+                again.append(vm)
         elif _may_start_at_home(work, vm):
             _start_at_home(work, vm)
         else:
-            refuse(work, vm, placement.refused[vm.oid])
+            refuse(work, vm, next(iter(crowded.get(vm.oid, {}).values()), placement.refused[vm.oid]))
+    return again
 
 
-def _request(work: Work, vm: Vm) -> Request:
+def _request(work: Work, vm: Vm, crowded: Iterable[int]) -> Request:
     found = rows.failover_of(work, vm.oid)
     excluded = {vm.hid} if vm.state is not VmState.PENDING else set()
+    excluded.update(crowded)
     if found is not None:
         excluded.update(found[1].tried)
     return Request(vm.oid, vm.cpu_percent, vm.memory_kb, frozenset(excluded), priority=1 if found else 0)
@@ -96,18 +111,24 @@ def _held_back(work: Work, vm: Vm) -> bool:
     return True
 
 
-def _start(work: Work, vm: Vm, hid: int) -> None:
+def _start(work: Work, vm: Vm, hid: int) -> str:
+    """Sends the VM there; answers why this host has no room for its files, empty when that is settled."""
     host = work.get(Host, hid)
     try:
         insist_on_files(work, vm)
         system, placed = destination(work, vm)
+        insist_on_host_space(work, host, system, placed)
         target = target_on(host, system.oid, system.tm_mad)
         happen(work, placed, _way(work, placed), facts_of(work, placed, target=target))
         promise_space(work, system.oid, space_needed_mb(placed, system))
+        promise_host_space(work, hid, system, needed_on_host_mb(placed, host, system))
+    except NoSpaceOnHost as error:
+        return error.message
     except ActionError as error:
         refuse(work, vm, error.message)
     else:
         with_message(work, work.get(Vm, vm.oid), "SCHED_MESSAGE", "")
+    return ""
 
 
 def _way(work: Work, vm: Vm) -> VmEvent:

@@ -24,15 +24,24 @@ def measured(work: Work, event: DatastoreMeasured) -> None:
     datastore = work.find(Datastore, event.ds_id)
     if datastore is None:
         return
-    if event.error:
-        template = datastore.template.with_values(**{_TROUBLE: event.error})
-        after = replace(datastore, template=template)
-    else:
-        template = datastore.template.without(_TROUBLE) if _TROUBLE in datastore.template else datastore.template
-        figures = replace(datastore, total_mb=event.total_mb, free_mb=event.free_mb, used_mb=event.used_mb)
-        after = replace(figures, promised_mb=0, template=template)
+    after = replace(datastore, template=with_trouble(datastore.template, event.error))
+    if not event.error:
+        figures = replace(after, total_mb=event.total_mb, free_mb=event.free_mb, used_mb=event.used_mb)
+        after = replace(figures, promised_mb=0)
     if after != datastore:
         work.draft.put(after)
+
+
+def with_trouble(template: Template, error: str) -> Template:
+    """The template with, or without, the reason why the last look failed."""
+    if error:
+        return template.with_values(**{_TROUBLE: error})
+    return template.without(_TROUBLE) if _TROUBLE in template else template
+
+
+def checks_capacity(work: Work, datastore: Datastore) -> bool:
+    """Whether want of space is a reason to refuse."""
+    return datastore.template.flag("DATASTORE_CAPACITY_CHECK", work.settings.datastore_capacity_check)
 
 
 def unmeasured(datastore: Datastore) -> Datastore:

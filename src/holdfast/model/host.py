@@ -9,6 +9,18 @@ from holdfast.model.template import EMPTY, Template
 
 
 @dataclass(frozen=True, slots=True)
+class HostDatastore:
+    """How full the host's own part of a system datastore is, in MiB."""
+
+    ds_id: int
+    total_mb: int
+    free_mb: int
+    used_mb: int
+    promised_mb: int = 0
+    """What transfers that began since the measurement may write."""
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A host.  CPU in percent of a core, memory in KiB, as in OpenNebula's HOST_SHARE."""
 
@@ -33,6 +45,8 @@ class Host:
     """When the host was lost, 0 while it is in touch.  A DISABLED host keeps its state but is lost all the same."""
     lost_boot_id: str = ""
     """Boot id of the host when it was last lost: another one since proves a reboot."""
+    datastores: tuple[HostDatastore, ...] = ()
+    """System datastores of which it has files of its own."""
     proof_id: int = -1
     """Newest proof of death of this host that no later sign of life has outdated, -1 when none."""
 

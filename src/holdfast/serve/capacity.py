@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -25,8 +25,13 @@ from holdfast.model.storage import Datastore
 LIMIT_S = 10.0
 SOON_S = 2.0
 """What was written is looked at so much later, and what is written meanwhile with it."""
+HOSTS_AT_ONCE = 8
 _ON_OUR_MOUNT = ("shared", "qcow2")
+_ON_HOSTS = ("ssh", "local")
 _FILES = "fs"
+
+HostLook = Callable[[str, str, float], Awaitable[Figures]]
+"""Measures a directory on a host, within a limit in seconds; raises HoldfastError."""
 
 
 class Scripts(Protocol):
@@ -51,6 +56,9 @@ class DatastoreMonitor:
         soon_s: float = SOON_S,
         look: Callable[[Path, bool], Figures] = measure,
     ) -> None:
+        self.on_host: HostLook | None = None
+        """Looks at the hosts' own storage; None when nothing reaches it."""
+        self._turns = asyncio.Semaphore(HOSTS_AT_ONCE)
         self._state = state
         self._report = report
         self._period_s = period_s
@@ -59,6 +67,9 @@ class DatastoreMonitor:
         self._look = look
         self._scripts: Scripts | None = None
         self._due: dict[int, float] = {}
+        self._all_hosts_due: dict[int, float] = {}
+        self._hosts_due: dict[int, set[int]] = {}
+        """Hosts where something was written since the datastore was looked at."""
         self._looks: dict[int, asyncio.Future[Figures]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -73,19 +84,21 @@ class DatastoreMonitor:
             if isinstance(stored, Datastore) and (stored.oid not in self._due or not stored.total_mb):
                 self._plan(stored.oid, 0.0)
             elif isinstance(stored, Effect) and not stored.state.is_open:
-                for ds_id in self._written_by(stored):
+                for ds_id, hid in self._written_by(stored):
+                    self._hosts_due.setdefault(ds_id, set()).add(hid)
                     self._plan(ds_id, self._soon_s)
         for kind, oid in batch.changes.deletes:
             if kind is Datastore:
                 self._due.pop(oid, None)
 
-    def _written_by(self, effect: Effect) -> tuple[int, ...]:
+    def _written_by(self, effect: Effect) -> tuple[tuple[int, int], ...]:
+        """Datastores, with the host that may have files of its own there."""
         if effect.kind.value.startswith("image."):
-            return (int(effect.args.get("DATASTORE_ID", "-1")),)
+            return ((int(effect.args.get("DATASTORE_ID", "-1")), -1),)
         if not effect.kind.value.startswith("tm."):
             return ()
         vm = self._state.vms.get(effect.subject)
-        return tuple({record.ds_id for record in vm.history[-2:]}) if vm else ()
+        return tuple({(record.ds_id, record.hid) for record in vm.history[-2:]}) if vm else ()
 
     def _plan(self, ds_id: int, delay_s: float) -> None:
         at = time.monotonic() + delay_s
@@ -121,17 +134,29 @@ class DatastoreMonitor:
         for ds_id, at in list(self._due.items()):
             if at <= now:
                 self._due[ds_id] = now + self._period_s
-                task = asyncio.create_task(self._measure(ds_id), name=f"capacity of datastore {ds_id}")
+                task = asyncio.create_task(
+                    self._measure(ds_id, self._hosts_to_ask(ds_id, now)), name=f"capacity of datastore {ds_id}"
+                )
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    async def _measure(self, ds_id: int) -> None:
+    def _hosts_to_ask(self, ds_id: int, now: float) -> Iterable[int]:
+        """All of them once in a period, else those where something was written."""
+        written = self._hosts_due.pop(ds_id, set())
+        if now < self._all_hosts_due.get(ds_id, 0.0):
+            return written
+        self._all_hosts_due[ds_id] = now + self._period_s
+        return tuple(self._state.hosts)
+
+    async def _measure(self, ds_id: int, hids: Iterable[int]) -> None:
         datastore = self._state.datastores.get(ds_id)
         if datastore is None:
             return
         if self._scripts and self._scripts.measures(datastore):
             self._report(await _asked(self._scripts, datastore, self._limit_s))
             return
+        if has_files_on_hosts(datastore) and self.on_host is not None:
+            await asyncio.gather(*(self._measure_host(self.on_host, hid, datastore) for hid in hids))
         if not is_on_our_mount(datastore):
             return
         if ds_id not in self._looks or self._looks[ds_id].done():
@@ -140,6 +165,20 @@ class DatastoreMonitor:
         look = self._looks[ds_id]
         await asyncio.wait({look}, timeout=self._limit_s)
         self._report(_event(ds_id, datastore.base_path, look, self._limit_s))
+
+    async def _measure_host(self, on_host: HostLook, host_id: int, datastore: Datastore) -> None:
+        """A host that is lost is not asked; one that does not answer says so in its own record."""
+        async with self._turns:
+            host = self._state.hosts.get(host_id)
+            if host is None or not host.in_touch or host.vm_mad == "dummy":
+                return
+            try:
+                found = await on_host(host.name, datastore.base_path, self._limit_s)
+            except HoldfastError as error:
+                self._report(DatastoreMeasured(datastore.oid, error=error.message, host_id=host_id))
+                return
+        figures = (found.total_mb, found.free_mb, found.used_mb)
+        self._report(DatastoreMeasured(datastore.oid, *figures, host_id=host_id))
 
 
 async def _asked(scripts: Scripts, datastore: Datastore, limit_s: float) -> DatastoreMeasured:
@@ -159,6 +198,11 @@ def _event(ds_id: int, path: str, look: asyncio.Future[Figures], limit_s: float)
         return DatastoreMeasured(ds_id, error=f"{path} cannot be measured: {said}")
     found = look.result()
     return DatastoreMeasured(ds_id, found.total_mb, found.free_mb, found.used_mb)
+
+
+def has_files_on_hosts(datastore: Datastore) -> bool:
+    """Whether each host has files of its own there, which a hand can reach."""
+    return datastore.type is DatastoreType.SYSTEM_DS and datastore.tm_mad in _ON_HOSTS
 
 
 def is_on_our_mount(datastore: Datastore) -> bool:

@@ -22,7 +22,7 @@ from holdfast.drivers.image_origin import PROTECTED
 from holdfast.drivers.images import ImageDriver
 from holdfast.drivers.ssh import Ssh, SshSettings
 from holdfast.drivers.tm.driver import TmDriver
-from holdfast.drivers.tm.host_inventory import inventory_of
+from holdfast.drivers.tm.host_inventory import capacity_of, inventory_of
 from holdfast.drivers.tm.remote import Hands
 from holdfast.drivers.tm.single_lines import LineDriver
 from holdfast.drivers.vmm.dummy import DummyDriver
@@ -163,6 +163,7 @@ class Daemon:
         tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site.transfers, log, hands, protected)
         images = ImageDriver(config.datastores_path, self._clock, protected)
         self.controller.imports = images.accounts
+        self._capacity.on_host = capacity_of(hands)
         self.controller.storage = StorageCheck(self.engine.state, inventory_of(hands))
         lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm, hands=hands)

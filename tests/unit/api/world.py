@@ -28,7 +28,7 @@ from holdfast.model.enums import (
 from holdfast.model.errors import ActionError
 from holdfast.model.failover import Evidence, Failover, Proof, Row, Step
 from holdfast.model.hook import Hook, HookExecution
-from holdfast.model.host import Host
+from holdfast.model.host import Host, HostDatastore
 from holdfast.model.snapshot import DiskSnapshot, DiskSnapshots
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.template import Template
@@ -258,7 +258,7 @@ def installation() -> FakeController:
             CIPHER,
             ANN,
             host(2),
-            host(3, vms=(1,)),
+            host(3, vms=(1,), datastores=(HostDatastore(100, 2000, 1500, 500),)),
             datastore(1),
             datastore(0, name="system", type=DatastoreType.SYSTEM_DS, images=()),
             image(),

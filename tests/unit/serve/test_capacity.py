@@ -17,9 +17,13 @@ from holdfast.engine.events import DatastoreMeasured, Event
 from holdfast.engine.ports import Changes, Snapshot
 from holdfast.engine.state import State
 from holdfast.model.effect import Effect
-from holdfast.model.enums import DatastoreType, EffectKind, EffectState
+from holdfast.model.enums import DatastoreType, EffectKind, EffectState, HostState
+from holdfast.model.errors import HoldfastError
+from holdfast.model.host import Host
 from holdfast.model.storage import Datastore
-from holdfast.model.template import Template
+from holdfast.model.template import EMPTY, Template
+from holdfast.model.vm import History, Vm
+from holdfast.model.vm_states import LcmState, VmState
 from holdfast.serve.capacity import DatastoreMonitor, is_on_our_mount
 
 LIMIT_S = 10.0
@@ -146,6 +150,36 @@ def test_a_new_or_changed_datastore_and_the_end_of_a_transfer_are_followed_by_a_
             stand.publish(replace(datastore(1), total_mb=100))
             await asyncio.sleep(0.05)
         assert len(stand.events) == 4
+
+    asyncio.run(scenario())
+
+
+def test_hosts_with_files_of_their_own_are_asked_one_by_one_and_lost_ones_never() -> None:
+    async def scenario() -> None:
+        stand, asked = Stand(datastore(100, type=DatastoreType.SYSTEM_DS, ds_mad="-", tm_mad="ssh")), []
+        hosts = [Host(number, f"host{number}", HostState.MONITORED, "kvm", "kvm") for number in (1, 2)]
+        lost = Host(3, "host3", HostState.ERROR, "kvm", "kvm", error_since=5.0)
+        stand.state.publish(Changes(1, [*hosts, lost]))
+
+        async def look(host: str, path: str, limit_s: float) -> Figures:
+            asked.append((host, path))
+            if host == "host2":
+                raise HoldfastError("host host2: Connection refused")
+            return Figures(100, 40, 60)
+
+        stand.monitor.on_host = look
+        async with at_work(stand):
+            events = list(await stand.until(2))
+            assert sorted(asked) == [("host1", "/ds/100"), ("host2", "/ds/100")]
+            stay = History(0, 1, "host1", 0, 100, "kvm", "ssh")
+            stand.state.publish(Changes(1, [Vm(7, 0, 0, "", VmState.ACTIVE, LcmState.RUNNING, EMPTY, history=(stay,))]))
+            stand.publish(Effect(9, EffectKind.TM_PROLOG, 7, 1, 0, 9, 1, EffectState.DONE))
+            await stand.until(3)
+            assert asked[2:] == [("host1", "/ds/100")], "after a transfer only its own host is asked"
+        assert sorted(events, key=lambda event: event.host_id) == [
+            DatastoreMeasured(100, 100, 40, 60, host_id=1),
+            DatastoreMeasured(100, error="host host2: Connection refused", host_id=2),
+        ]
 
     asyncio.run(scenario())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.drivers.tm.host_inventory import inventory_of
+from holdfast.drivers.tm.host_inventory import capacity_of, inventory_of
 from holdfast.drivers.tm.lines import TransferError
 from holdfast.engine.ports import Snapshot
 from holdfast.engine.state import State
@@ -52,6 +52,14 @@ def test_orphans_and_missing_files_on_hosts_are_found_and_a_host_that_is_off_is_
             again = asyncio.run(check())
         assert ("ORPHAN", "host2", "7") in [(each.kind.value, each.place.host, each.path) for each in again.findings]
         assert again.unseen == ()
+
+
+def test_a_host_tells_how_full_its_datastore_is(tmp_path: Path) -> None:
+    site = SshSite(tmp_path)
+    with running(site.host1):
+        figures = asyncio.run(capacity_of(site.hands())("host1", f"{site.root}/0", 15))
+    assert 0 <= figures.free_mb <= figures.total_mb
+    assert figures.total_mb > 0
 
 
 def test_only_directories_of_datastores_are_looked_at(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from holdfast.model.template_xml import cdata, write_xml
 
 _TIME = "<TIMESTAMP>{}</TIMESTAMP>"
 _WHOLE = re.compile("[0-9]{1,18}")
-_NO_DISKS = "".join(f"<{name}>{cdata('0')}</{name}>" for name in ("DISK_USAGE", "FREE_DISK", "MAX_DISK", "USED_DISK"))
+_NO_DISKS = tuple(f"<{name}>{cdata('0')}</{name}>" for name in ("DISK_USAGE", "FREE_DISK", "MAX_DISK", "USED_DISK"))
 
 
 def full(host: Host) -> str:
@@ -33,9 +33,19 @@ def _share(host: Host) -> str:
         f"<TOTAL_MEM>{_whole(host, 'TOTALMEMORY', host.max_mem)}</TOTAL_MEM>"
         f"<TOTAL_CPU>{_whole(host, 'TOTALCPU', host.max_cpu)}</TOTAL_CPU>"
         f"<MAX_MEM>{host.max_mem}</MAX_MEM><MAX_CPU>{host.max_cpu}</MAX_CPU>"
-        f"<RUNNING_VMS>{len(host.vms)}</RUNNING_VMS><VMS_THREAD>1</VMS_THREAD><DATASTORES>{_NO_DISKS}</DATASTORES>"
+        f"<RUNNING_VMS>{len(host.vms)}</RUNNING_VMS><VMS_THREAD>1</VMS_THREAD>{_datastores(host)}"
         "<PCI_DEVICES></PCI_DEVICES><NUMA_NODES></NUMA_NODES></HOST_SHARE>"
     )
+
+
+def _datastores(host: Host) -> str:
+    stores = "".join(
+        f"<DS><FREE_MB>{each.free_mb}</FREE_MB><ID>{each.ds_id}</ID><TOTAL_MB>{each.total_mb}</TOTAL_MB>"
+        f"<USED_MB>{each.used_mb}</USED_MB></DS>"
+        for each in host.datastores
+    )
+    usage, *totals = _NO_DISKS
+    return f"<DATASTORES>{usage}{stores}{''.join(totals)}</DATASTORES>"
 
 
 def _whole(host: Host, name: str, default: int) -> int:

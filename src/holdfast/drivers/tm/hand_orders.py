@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from holdfast.drivers.capacity import measure
 from holdfast.drivers.inventory import Entry, inventory
 from holdfast.drivers.tm import arrivals, layout
 from holdfast.drivers.tm.disks import file_of
@@ -27,7 +28,7 @@ from holdfast.drivers.vmm.checkpoint import Checkpoint
 
 Order = Mapping[str, Any]
 LOOKS = ("probe", "gone", "look", "standing", "begin_move", "image", "send", "receive", "checkpoint.trouble",
-         "checkpoint.is_gone", "snapshots", "inventory")  # fmt: skip
+         "checkpoint.is_gone", "snapshots", "inventory", "capacity")  # fmt: skip
 """Orders that change nothing another could mind; all others have the VM to themselves."""
 
 
@@ -60,6 +61,7 @@ class HandOrders:
             "drop": self._drop,
             "snapshots": self._snapshots,
             "inventory": self._inventory,
+            "capacity": self._capacity,
             "layers.active": self._active_layer,
             "layers.to_run": self._layers_to_run,
             "layers.prepare": self._prepare_layer,
@@ -239,6 +241,11 @@ class HandOrders:
         """What a datastore's directory holds; ``path`` is that of the datastore."""
         directory = self._area.datastore_path(order["path"])
         return await clockwork.touch(lambda: inventory(directory), f"looking through {directory}")
+
+    async def _capacity(self, order: Order, clockwork: Clockwork) -> dict[str, int]:
+        """How full the file system of a datastore's directory is, in MiB."""
+        directory = self._area.datastore_path(order["path"])
+        return asdict(await clockwork.touch(lambda: measure(directory, alone=False), f"measuring {directory}"))
 
     async def _snapshots(self, order: Order, clockwork: Clockwork) -> list[str]:
         """The names of the snapshots inside a qcow2 file."""

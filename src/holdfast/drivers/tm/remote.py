@@ -46,7 +46,8 @@ main(i)
 _PACKAGES = ("", "model", "drivers", "drivers/tm", "drivers/vmm")
 _MODULES = (
     "model/enums", "model/errors", "model/snapshot", "model/template", "model/vm", "model/vm_states",
-    "drivers/expendable", "drivers/inventory", "drivers/process", "drivers/process_group", "drivers/vmm/checkpoint",
+    "drivers/capacity", "drivers/expendable", "drivers/inventory", "drivers/process", "drivers/process_group",
+    "drivers/vmm/checkpoint",
     "drivers/tm/account", "drivers/tm/arrivals", "drivers/tm/copies", "drivers/tm/disks", "drivers/tm/hand",
     "drivers/tm/hand_orders", "drivers/tm/layers", "drivers/tm/layout", "drivers/tm/lines", "drivers/tm/orders",
     "drivers/tm/paths", "drivers/tm/probes", "drivers/tm/shared", "drivers/tm/tools",

@@ -10,6 +10,7 @@ from holdfast.engine.cloning import look_at_images
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked_rename
 from holdfast.engine.handlers.vm_allocate import allocate
+from holdfast.engine.host_space import insist_on_host_space, needed_on_host_mb, promise_host_space
 from holdfast.engine.repair_work import insist_on_free_hands
 from holdfast.engine.scheduling import move_of
 from holdfast.engine.space import promise_space
@@ -95,9 +96,11 @@ def _send(work: Work, vm: Vm, event: VmEvent, hid: int, ds_id: int, enforce: boo
     if enforce and (host.free_cpu < vm.cpu_percent or host.free_mem < vm.memory_kb):
         raise ActionError(f"Not enough capacity on host {host.oid} ({host.name}) for VM {vm.oid}.", vm.oid)
     system, placed = destination(work, vm, ds_id)
+    insist_on_host_space(work, host, system, placed)
     facts = facts_of(work, placed, target=target_on(host, system.oid, system.tm_mad))
     after = happen(work, placed, event, facts)
     promise_space(work, system.oid, space_needed_mb(placed, system))
+    promise_host_space(work, host.oid, system, needed_on_host_mb(placed, host, system))
     return after.oid
 
 
