@@ -59,7 +59,7 @@ from holdfast.serve.site_drivers import SiteDrivers
 from holdfast.serve.sockets import Inherited, beacon_socket, listening_socket, tell_supervisor
 from holdfast.serve.storage_check import StorageCheck
 from holdfast.serve.vm_log import VmLog
-from holdfast.serve.vm_story import lines_of
+from holdfast.serve.vm_story import DUMMY, lines_of
 from holdfast.serve.watch import DummyMonitor, HostWatch
 from holdfast.store.sqlite import SqliteStore
 
@@ -144,7 +144,8 @@ class Daemon:
                 self._logged_steps[stored.oid] = len(stored.steps)
 
     def _log_vms(self, batch: Batch) -> None:
-        for line in lines_of(batch.notices, self.engine.state.vms, self._config.var / "vms"):
+        vms_path, silent = self._config.var / "vms", (*DUMMY, *self._config.vmm_mad)
+        for line in lines_of(batch.notices, self.engine.state.vms, vms_path, silent):
             self._vm_log.write(line)
 
     def _suspected(self, host_ids: Sequence[int]) -> None:

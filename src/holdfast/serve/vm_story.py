@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from holdfast.engine.messages import failure_of
@@ -13,6 +13,7 @@ from holdfast.model.enums import EffectKind, EffectState
 from holdfast.model.vm import Vm
 from holdfast.serve.vm_log import VmLine
 
+DUMMY = ("dummy",)
 _MODULES = {"tm": "TrM", "vmm": "VMM"}
 _SUCCESSES = {
     EffectKind.VMM_CLEANUP: "Host successfully cleaned.",
@@ -20,8 +21,14 @@ _SUCCESSES = {
 }
 
 
-def lines_of(notices: Iterable[Notice], vms: Mapping[int, Vm], vms_path: Path) -> Iterator[VmLine]:
-    """The lines, in the order of the notices; ``vms`` as committed."""
+def lines_of(
+    notices: Iterable[Notice], vms: Mapping[int, Vm], vms_path: Path, silent: Container[str] = DUMMY
+) -> Iterator[VmLine]:
+    """The lines, in the order of the notices; ``vms`` as committed.
+
+    Of the ``silent`` hypervisor drivers (VM_MAD) it is not said that they did something: they say it themselves, or, as
+    OpenNebula's dummy, do not.
+    """
     for notice in notices:
         match notice:
             case Moved():
@@ -29,7 +36,7 @@ def lines_of(notices: Iterable[Notice], vms: Mapping[int, Vm], vms_path: Path) -
             case Ordered(effect=effect):
                 yield from _ordered(effect, vms, vms_path)
             case Ended(effect=effect):
-                yield from _ended(effect, vms)
+                yield from _ended(effect, vms.get(effect.subject), silent)
             case Repaired(vm_id=vm_id, text=text):
                 yield VmLine(vm_id, "TrM", "I", text)
 
@@ -49,12 +56,13 @@ def _ordered(effect: Effect, vms: Mapping[int, Vm], vms_path: Path) -> Iterator[
         yield VmLine(vm.oid, "VMM", "I", f"Generating deployment file: {path}")
 
 
-def _ended(effect: Effect, vms: Mapping[int, Vm]) -> Iterator[VmLine]:
+def _ended(effect: Effect, vm: Vm | None, silent: Container[str]) -> Iterator[VmLine]:
     group, _, action = effect.kind.value.partition(".")
     module = _MODULES.get(group)
     if module is None:
         return
-    if effect.state is not EffectState.SUPERSEDED and module == "VMM" and not _is_dummy(vms.get(effect.subject)):
+    is_told = vm is None or vm.current is None or vm.current.vm_mad not in silent
+    if effect.state is not EffectState.SUPERSEDED and module == "VMM" and is_told:
         ended = "Successfully execute" if effect.state is EffectState.DONE else "Failed to execute"
         yield VmLine(effect.subject, module, "I", f"{ended} virtualization driver operation: {action}.")
     if effect.state is EffectState.FAILED:
@@ -63,8 +71,3 @@ def _ended(effect: Effect, vms: Mapping[int, Vm]) -> Iterator[VmLine]:
         yield VmLine(effect.subject, module, "I", f"Driver command for {effect.subject} cancelled")
     elif text := effect.message or _SUCCESSES.get(effect.kind):
         yield VmLine(effect.subject, module, "I", text)
-
-
-def _is_dummy(vm: Vm | None) -> bool:
-    """OpenNebula's dummy driver does not tell what it did."""
-    return vm is not None and vm.current is not None and vm.current.vm_mad == "dummy"
