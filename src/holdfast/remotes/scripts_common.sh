@@ -10,6 +10,7 @@ SCRIPT_NAME=$(basename -- "$0")
 
 # --- programs -------------------------------------------------------------------------------------------------------
 
+# Scripts write "$SUDO $LVCREATE".  Where the hosts' user is not root although this one is, set SUDO in etc/tmrc.
 if [ "$(id -u)" = 0 ]; then SUDO=${SUDO-}; else SUDO=${SUDO-sudo -n}; fi
 
 AWK=${AWK:-awk}
@@ -25,21 +26,21 @@ DD=${DD:-dd}
 DF=${DF:-df}
 DU=${DU:-du}
 GREP=${GREP:-grep}
-ISCSIADM=${ISCSIADM:-$SUDO iscsiadm}
+ISCSIADM=${ISCSIADM:-iscsiadm}
 JQ=${JQ:-jq}
 LN=${LN:-ln}
-LVCREATE=${LVCREATE:-$SUDO lvcreate}
-LVCHANGE=${LVCHANGE:-$SUDO lvchange}
-LVEXTEND=${LVEXTEND:-$SUDO lvextend}
-LVREMOVE=${LVREMOVE:-$SUDO lvremove}
-LVRENAME=${LVRENAME:-$SUDO lvrename}
-LVS=${LVS:-$SUDO lvs}
-LVSCAN=${LVSCAN:-$SUDO lvscan}
+LVCREATE=${LVCREATE:-lvcreate}
+LVCHANGE=${LVCHANGE:-lvchange}
+LVEXTEND=${LVEXTEND:-lvextend}
+LVREMOVE=${LVREMOVE:-lvremove}
+LVRENAME=${LVRENAME:-lvrename}
+LVS=${LVS:-lvs}
+LVSCAN=${LVSCAN:-lvscan}
 MD5SUM=${MD5SUM:-md5sum}
 MKDIR=${MKDIR:-mkdir}
-MKFS=${MKFS:-$SUDO mkfs}
+MKFS=${MKFS:-mkfs}
 MKISOFS=${MKISOFS:-genisoimage}
-MKSWAP=${MKSWAP:-$SUDO mkswap}
+MKSWAP=${MKSWAP:-mkswap}
 MV=${MV:-mv}
 NC=${NC:-nc}
 QEMU_IMG=${QEMU_IMG:-qemu-img}
@@ -51,12 +52,12 @@ RSYNC=${RSYNC:-rsync}
 SCP=${SCP:-scp}
 SED=${SED:-sed}
 SSH=${SSH:-ssh}
-SSH_FWD=${SSH_FWD:-ssh -o ForwardAgent=yes -o ControlMaster=no -o ControlPath=none}
+SSH_FWD=${SSH_FWD:-$SSH -o ForwardAgent=yes -o ControlMaster=no -o ControlPath=none}
 SYNC=${SYNC:-sync}
 TAR=${TAR:-tar}
 TR=${TR:-tr}
-VGDISPLAY=${VGDISPLAY:-$SUDO vgdisplay}
-VGS=${VGS:-$SUDO vgs}
+VGDISPLAY=${VGDISPLAY:-vgdisplay}
+VGS=${VGS:-vgs}
 WGET=${WGET:-wget}
 
 # --- messages -------------------------------------------------------------------------------------------------------
@@ -87,10 +88,10 @@ function _failed {
 
 # exec_and_log COMMAND [MESSAGE]
 function exec_and_log {
-    EXEC_LOG_ERR=$(bash -c "$1" 2>&1 >/dev/null </dev/null)
-    EXEC_LOG_RC=$?
+    EXEC_LOG_RC=0
+    EXEC_LOG_ERR=$(bash -c "$1" 2>&1 >/dev/null </dev/null) || EXEC_LOG_RC=$?
     [ $EXEC_LOG_RC -eq 0 ] && return 0
-    _failed "$1" "$EXEC_LOG_ERR" "$2"
+    _failed "$1" "$EXEC_LOG_ERR" "${2:-}"
     exit $EXEC_LOG_RC
 }
 
@@ -103,8 +104,8 @@ $1" "${2:-}"
 # exec_and_set_error COMMAND [MESSAGE]: does not end the script; ERROR is empty, or says what went wrong
 function exec_and_set_error {
     export ERROR=""
-    EXEC_LOG_ERR=$(bash -c "$1" 2>&1 >/dev/null </dev/null)
-    EXEC_LOG_RC=$?
+    EXEC_LOG_RC=0
+    EXEC_LOG_ERR=$(bash -c "$1" 2>&1 >/dev/null </dev/null) || EXEC_LOG_RC=$?
     [ $EXEC_LOG_RC -eq 0 ] && return 0
     log_error "Command \"$1\" failed: $EXEC_LOG_ERR"
     ERROR=${2:-Error executing $1: $EXEC_LOG_ERR}
@@ -112,8 +113,8 @@ function exec_and_set_error {
 
 # timeout_exec_and_log SECONDS COMMAND [MESSAGE]: the command and all its children are killed when the time is up
 function timeout_exec_and_log {
-    EXEC_LOG_ERR=$(timeout --kill-after=5 "$1" bash -c "$2" 2>&1 >/dev/null </dev/null)
-    EXEC_LOG_RC=$?
+    EXEC_LOG_RC=0
+    EXEC_LOG_ERR=$(timeout --kill-after=5 "$1" bash -c "$2" 2>&1 >/dev/null </dev/null) || EXEC_LOG_RC=$?
     case $EXEC_LOG_RC in
         0) return 0 ;;
         124 | 137) _failed "$2" "it did not end within $1 s" "${3:-Timeout executing $2}" ;;
@@ -140,8 +141,8 @@ function retry_if {
     local text=$1 times=$2 pause=$3 said code
     shift 3
     while true; do
-        said=$("$@" 2>&1)
-        code=$?
+        code=0
+        said=$("$@" 2>&1) || code=$?
         times=$((times - 1))
         if [ $code -eq 0 ] || [ "$times" -le 0 ] || [[ $said != *"$text"* ]]; then break; fi
         sleep "$pause"
@@ -151,21 +152,43 @@ function retry_if {
     return $code
 }
 
-# exclusive LOCK SECONDS WORD...: runs it while no other script on this machine holds the lock of this name
+# exclusive LOCK SECONDS WORD...: runs it while no other script on this machine holds the lock of this name.  In this
+# shell: what ends the script within ends it here, too.  Without the lock in time the script ends.
 function exclusive {
-    local lock limit=$2 code descriptor
+    local lock limit=$2 code=0 descriptor
     lock=${ONE_LOCATION:-/var/lib/one}/var/lock.${1//\//-}
-    exec {descriptor}>"$lock" || return 1
+    exec {descriptor}>"$lock" || exit 1
     if ! flock -w "$limit" "$descriptor"; then
         log_error "the lock $1 was not free within $limit s"
-        exec {descriptor}>&-
-        return 1
+        error_message "Another script holds the lock $1, waited $limit s for it"
+        exit 1
     fi
     shift 2
-    ("$@" {descriptor}>&-)
-    code=$?
+    "$@" {descriptor}>&- || code=$?
     exec {descriptor}>&-
     return $code
+}
+
+# is_yes VALUE: YES or yes
+function is_yes {
+    [ "${1^^}" = YES ]
+}
+
+# monitor_and_log COMMANDS [MESSAGE]: as ssh_monitor_and_log, on this machine
+function monitor_and_log {
+    SSH=_here ssh_monitor_and_log here "$@"
+}
+
+function _here {
+    shift
+    "$@"
+}
+
+# get_destination_host [ID]: one of the hosts in BRIDGE_LIST, always the same for the same ID
+function get_destination_host {
+    local hosts
+    read -ra hosts <<<"${BRIDGE_LIST:-}"
+    [ ${#hosts[@]} -eq 0 ] || printf '%s\n' "${hosts[${1:-0} % ${#hosts[@]}]}"
 }
 
 # --- commands on a host ---------------------------------------------------------------------------------------------
@@ -182,8 +205,8 @@ function _on_host {
 
 # ssh_exec_and_log_no_error HOST COMMANDS [MESSAGE]: as ssh_exec_and_log, but the script goes on; answers the exit code
 function ssh_exec_and_log_no_error {
-    SSH_EXEC_ERR=$(_on_host "$1" "$2")
-    SSH_EXEC_RC=$?
+    SSH_EXEC_RC=0
+    SSH_EXEC_ERR=$(_on_host "$1" "$2") || SSH_EXEC_RC=$?
     [ $SSH_EXEC_RC -eq 0 ] || _failed "$2" "$SSH_EXEC_ERR" "${3:-}"
     return $SSH_EXEC_RC
 }
@@ -195,8 +218,8 @@ function ssh_exec_and_log {
 
 # ssh_exec_and_log_stdin HOST COMMANDS FILE [MESSAGE]: the functions in the file are known to the commands
 function ssh_exec_and_log_stdin {
-    SSH_EXEC_ERR=$(_on_host "$1" "$2" "$3")
-    SSH_EXEC_RC=$?
+    SSH_EXEC_RC=0
+    SSH_EXEC_ERR=$(_on_host "$1" "$2" "$3") || SSH_EXEC_RC=$?
     [ $SSH_EXEC_RC -eq 0 ] && return 0
     _failed "$2" "$SSH_EXEC_ERR" "${4:-}"
     exit $SSH_EXEC_RC
@@ -206,8 +229,8 @@ function ssh_exec_and_log_stdin {
 function ssh_monitor_and_log {
     local kept
     kept=$(mktemp) || exit 1
-    SSH_EXEC_OUT=$(printf 'export LANG=C LC_ALL=C\n%s\n' "$2" | $SSH "$1" bash -s 2>"$kept")
-    SSH_EXEC_RC=$?
+    SSH_EXEC_RC=0
+    SSH_EXEC_OUT=$(printf 'export LANG=C LC_ALL=C\n%s\n' "$2" | $SSH "$1" bash -s 2>"$kept") || SSH_EXEC_RC=$?
     SSH_EXEC_ERR=$(cat "$kept")
     rm -f "$kept"
     if [ $SSH_EXEC_RC -ne 0 ]; then
@@ -226,12 +249,12 @@ function ssh_forward {
 function ssh_make_path {
     local monitored=""
     [ -z "${3:-}" ] || monitored="printf '%s\n' $(printf '%q' "$3") > \"\$(dirname $(printf '%q' "$2"))/.monitor\""
+    SSH_EXEC_RC=0
     SSH_EXEC_ERR=$(_on_host "$1" "set -e
 if [ ! -d $(printf '%q' "$2") ]; then
     mkdir -p $(printf '%q' "$2")
 fi
-$monitored")
-    SSH_EXEC_RC=$?
+$monitored") || SSH_EXEC_RC=$?
     [ $SSH_EXEC_RC -eq 0 ] && return 0
     error_message "Error creating directory $2 at $1: $SSH_EXEC_ERR"
     exit $SSH_EXEC_RC
@@ -239,15 +262,14 @@ $monitored")
 
 # --- disks ----------------------------------------------------------------------------------------------------------
 
-# mkfs_command FILE FORMAT MEGABYTES [SUPPORTED_FS [FS [FS_OPTS]]]: prints the commands that make such a disk.
+# mkfs_command FILE FORMAT MEGABYTES [SUPPORTED_FS [FS [FS_OPTS]]]: prints the command that makes such a disk.
 # FORMAT is raw, qcow2 or swap; with FS, which must be in the list SUPPORTED_FS, the disk gets a file system.
 function mkfs_command {
-    local file size=${3:-0} format=$2 supported=${4:-} fs=${5:-} options=${6:-}
+    local file made size=${3:-0} format=$2 supported=${4:-} fs=${5:-} options=${6:-}
     file=$(printf '%q' "$1")
     case $format in
         swap)
-            echo "$QEMU_IMG create -f raw $file ${size}M"
-            echo "$MKSWAP -L swap $file"
+            echo "$QEMU_IMG create -f raw $file ${size}M && $MKSWAP -L swap $file"
             return 0
             ;;
         raw | qcow2) ;;
@@ -264,10 +286,7 @@ function mkfs_command {
         log_error "Cannot make a file system $fs: SUPPORTED_FS is ${supported:-empty}"
         return 1
     fi
-    echo "$QEMU_IMG create -f raw $file ${size}M"
-    echo "$MKFS -t $fs $options $file"
-    if [ "$format" = qcow2 ]; then
-        echo "$QEMU_IMG convert -f raw -O qcow2 $file $file.$format"
-        echo "$MV $file.$format $file"
-    fi
+    made="$QEMU_IMG create -f raw $file ${size}M && $MKFS -t $fs $options $file"
+    [ "$format" = raw ] || made+=" && $QEMU_IMG convert -f raw -O qcow2 $file $file.new && $MV $file.new $file"
+    echo "$made"
 }

@@ -103,6 +103,44 @@ def test_a_command_that_succeeds_lets_the_script_go_on_and_says_nothing(shell: S
     assert (done.returncode, done.stdout) == (0, "[no]\n")
 
 
+@pytest.mark.parametrize("options", ["", "set -e -o pipefail;"])
+def test_a_failure_within_a_lock_ends_the_script_and_frees_the_lock(shell: Shell, options: str) -> None:
+    done = shell(f"{options} exclusive lock 1 ssh_exec_and_log host1 'echo why >&2; exit 6' 'No luck'; echo still here")
+    assert (done.returncode, done.stdout) == (6, "")
+    assert script_output(done.stderr.encode()).error == "No luck"
+    assert shell.prints("exclusive lock 0.1 echo free; exclusive lock 0.1 ssh_exec_and_log host1 true; echo on") == (
+        "free\non"
+    )
+    done = shell(f"{options} exec_and_log 'echo why >&2; exit 5' 'No luck'; echo still here")
+    assert (done.returncode, script_output(done.stderr.encode()).error) == (5, "No luck")
+
+
+def test_qcow2_disks_get_the_layout_of_their_snapshots(shell: Shell) -> None:
+    image, disk = shell.base / "an image", shell.base / "0/7/disk.0"
+    disk.parent.mkdir(parents=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    library = '. "$ONE_LOCATION/var/remotes/datastore/libfs.sh"\n'
+    for how in ("create", "convert", "create"):
+        made = f"""ssh_exec_and_log host1 "$(qcow_dir_cmd '{image}' {disk} {how})"; image_format {disk}"""
+        assert shell.prints(f"{library}{made}") == "qcow2"
+        assert disk.readlink() == Path("disk.0.snap/0")
+        assert (disk.parent / "disk.0.snap/disk.0.snap").readlink() == Path(".")
+        about = subprocess.run(["qemu-img", "info", disk], capture_output=True, text=True, check=True).stdout
+        assert ("backing file" in about) == (how == "create")
+
+
+def test_datastores_are_marked_for_monitoring_on_hosts_and_unmarked(shell: Shell) -> None:
+    directory = shell.base / "ds 0/7"
+    shell.prints(f"enable_local_monitoring host1 '{directory}' ssh")
+    assert (directory.parent / ".monitor").read_text() == "ssh\n"
+    shell.prints(f"disable_local_monitoring host1 '{directory}'")
+    assert not (directory.parent / ".monitor").exists()
+    assert shell.prints("monitor_and_log 'echo FREE_MB=5; echo noise >&2'") == "FREE_MB=5"
+    assert shell.prints('BRIDGE_LIST="a b"; get_destination_host; get_destination_host 3; is_yes yes && echo yes') == (
+        "a\nb\nyes"
+    )
+
+
 def test_a_command_past_its_time_is_killed_with_its_children(shell: Shell) -> None:
     began = time.monotonic()
     done = shell("timeout_exec_and_log 0.3 'sleep 60 | sleep 60'")
@@ -143,7 +181,7 @@ def test_the_words_of_a_line_are_taken_apart(shell: Shell) -> None:
     )
     assert shell.prints("SRC=h:/a//b DST=h:/a/b/images; full_src_and_dst_equal && echo same") == "same"
     assert shell.prints("SRC=h:/a DST=i:/a; full_src_and_dst_equal || echo other") == "other"
-    assert shell.prints("is_disk /x/7 || echo directory") == "directory"
+    assert shell.prints("is_disk /x/7; is_disk /x/7/disk.0") == "0\n1"
     assert shell.prints("SRC_PATH=/a//b DST_PATH=/c/; fix_paths; echo $SRC_PATH $DST_PATH") == "/a/b /c"
     assert shell.prints("get_vmdir; echo $VMDIR") == str(shell.base / "var/datastores")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from xml.sax.saxutils import escape
 
 from holdfast.drivers.capacity import Figures
 from holdfast.drivers.script_files import ScriptFiles
@@ -39,7 +40,7 @@ class ScriptMonitor:
     async def look(self, datastore: Datastore, limit_s: float) -> Figures:
         """The figures; raises HoldfastError when the script gives none."""
         script = self._files.find(datastore.tm_mad, [_ACTION])
-        data = f"<DS_DRIVER_ACTION_DATA>{self._datastore_xml(datastore)}</DS_DRIVER_ACTION_DATA>"
+        data = _action_data(self._datastore_xml(datastore), datastore.base_path.rstrip("/").rpartition("/")[0])
         stdin = base64.b64encode(data.encode())
         ended = await self._runs.run(_place_of(datastore), (str(script), str(datastore.oid)), limit_s, stdin)
         said = script_output(ended.stderr).error
@@ -50,6 +51,12 @@ class ScriptMonitor:
         if missing := [name for name in _NAMES if name not in found]:
             raise HoldfastError(f"{script} must print {', '.join(_NAMES)}; it lacks {', '.join(missing)}")
         return Figures(found["TOTAL_MB"], found["FREE_MB"], found["USED_MB"])
+
+
+def _action_data(datastore_xml: str, location: str) -> str:
+    where = f"<DATASTORE_LOCATION>{escape(location)}</DATASTORE_LOCATION>"
+    asked = f"{where}<MONITOR_VM_DISKS>0</MONITOR_VM_DISKS>"
+    return f"<DS_DRIVER_ACTION_DATA>{datastore_xml}{asked}</DS_DRIVER_ACTION_DATA>"
 
 
 def _place_of(datastore: Datastore) -> int:

@@ -50,6 +50,11 @@ function fs_size {
     echo $(((bytes + 1048575) / 1048576))
 }
 
+# image_format FILE: raw, qcow2, …
+function image_format {
+    qemu-img info --output=json "$1" | sed -n 's/^    "format": *"\([^"]*\)",*$/\1/p' | head -1
+}
+
 # fs_du PATH: the MB that it takes up
 function fs_du {
     du -sLm -- "$1" | cut -f1

@@ -51,9 +51,38 @@ function disk_id {
     if [[ $name =~ disk\.([0-9]+)(\.snap(/.*)?)?$ ]]; then printf '%s\n' "${BASH_REMATCH[1]}"; fi
 }
 
-# is_disk PATH: a disk, not a whole directory
+# is_disk PATH: prints 1 for a disk, 0 for a whole directory
 function is_disk {
-    [ -n "$(disk_id "$1")" ]
+    if [ -n "$(disk_id "$1")" ]; then echo 1; else echo 0; fi
+}
+
+# lcm_state VM_ID: prints the number of its LCM_STATE
+function lcm_state {
+    onevm show -x "$1" | "$(dirname -- "$0")/../../datastore/xpath.rb" /VM/LCM_STATE | tr -d '\0'
+}
+
+# enable_local_monitoring HOST DIRECTORY DRIVER: the datastore of the VM's directory is monitored on the host
+function enable_local_monitoring {
+    ssh_make_path "$1" "$2" "$3"
+}
+
+# disable_local_monitoring HOST DIRECTORY: it is not
+function disable_local_monitoring {
+    ssh_exec_and_log "$1" "rm -f $(printf '%q' "$(dirname -- "$2")/.monitor")" "Cannot remove the mark of $2 at $1"
+}
+
+# qcow_dir_cmd IMAGE DISK create|convert: prints the commands that make DISK a link to the first layer in DISK.snap: an
+# overlay over the image, or a copy of its own.  QCOW2_OPTIONS are for qemu-img.
+function qcow_dir_cmd {
+    local image disk snap name
+    image=$(printf '%q' "$1") disk=$(printf '%q' "$2") snap=$(printf '%q' "$2.snap") name=$(printf '%q' "${2##*/}.snap")
+    printf '%s\n' "set -e -o pipefail" "rm -rf $snap" "mkdir -p $snap"
+    if [ "$3" = convert ]; then
+        printf '%s\n' "$QEMU_IMG convert ${QCOW2_OPTIONS:-} -O qcow2 $image $snap/0"
+    else
+        printf '%s\n' "$QEMU_IMG create ${QCOW2_OPTIONS:-} -b $image -F qcow2 -f qcow2 $snap/0"
+    fi
+    printf '%s\n' "ln -sfn . $snap/$name" "rm -f $disk" "ln -s $name/0 $disk"
 }
 
 # get_vmdir: sets VMDIR, the directory of the VMs' files on hosts
