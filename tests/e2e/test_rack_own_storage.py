@@ -20,7 +20,7 @@ from holdfast.sandbox.errors import RackError
 from holdfast.sandbox.guest import guest_template, make_ledger_image
 from holdfast.sandbox.ledger import Ledger
 from holdfast.sandbox.rack import Storage
-from tests.e2e.daemon import until
+from tests.e2e.daemon import BIN, until
 from tests.e2e.fleet import Fleet
 from tests.e2e.stage import Stage, rack_with_controller
 
@@ -151,9 +151,17 @@ class Moving:
         assert {"disk.0", "disk.1", "checkpoint"} == self.names(origin)
         assert checksum(self.path(origin) / "disk.1") == self.checksum
 
-    def recovers(self, origin: str, target: str) -> None:
+    def goes_on_line_by_line(self, answers: str) -> subprocess.CompletedProcess[str]:
+        """``onevm recover --retry --interactive`` with these answers."""
+        argv = [str(BIN / "onevm"), "recover", "--retry", "--interactive", str(self.number)]
+        environment = {**os.environ, **self.stage.controller.environment}
+        return subprocess.run(
+            argv, env=environment, input=answers, capture_output=True, text=True, timeout=STEP_LIMIT_S, check=False
+        )
+
+    def recovers(self, origin: str, target: str, operation: str = "retry") -> None:
         """What was broken is repaired: the same boot goes on at the target, and nothing is left of any attempt."""
-        self.fleet.recover("retry", VM)
+        self.fleet.recover(operation, VM)
         self.reach("RUNNING")
         self.fleet.write({VM: 1})
         assert self.names(target) == {"disk.0", "disk.1"}
@@ -284,8 +292,12 @@ def test_moves_that_fail_lose_nothing_and_go_on_when_the_fault_is_repaired(stage
     locked = stage.rack.host_datastores("host1") / str(vm.system)
     locked.chmod(0o500)
     vm.fails("host2", "host1", "host host1: .*Permission denied")
+    broken = vm.goes_on_line_by_line("r\n" * 9)
+    assert re.search("LOG E  .*host host1: .*Permission denied", broken.stdout), broken.stdout
     locked.chmod(0o700)
-    vm.recovers("host2", "host1")
+    repaired = vm.goes_on_line_by_line("r\n" * 9)
+    assert (repaired.returncode, "FAILURE" in repaired.stdout) == (0, False), repaired
+    vm.recovers("host2", "host1", "success")
 
     stage.rack.switch_ssh("host2", on=False)
     vm.fails("host1", "host2", "host host2.*Connection refused")
