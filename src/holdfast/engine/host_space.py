@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.engine.events import DatastoreMeasured
-from holdfast.engine.space import checks_capacity, needed_on_system_mb, with_trouble
+from holdfast.engine.space import checks_capacity, insist_on_space, needed_on_system_mb, with_trouble
 from holdfast.engine.work import Work
 from holdfast.model.errors import ActionError
 from holdfast.model.host import Host, HostDatastore
@@ -36,8 +36,22 @@ def measured_on_host(work: Work, event: DatastoreMeasured) -> None:
 
 def insist_on_host_space(work: Work, host: Host, system: Datastore, vm: Vm) -> None:
     """Raises NoSpaceOnHost when the host is known to lack room for the VM's files."""
+    _insist(work, host, system, needed_on_host_mb(vm, host, system), vm)
+
+
+def insist_on_growth(work: Work, vm: Vm, needed_mb: int) -> None:
+    """A VM's files grow where they are: raises ActionError when there is no room for so much more."""
+    system = work.find(Datastore, vm.current.ds_id) if vm.current else None
+    if system is None:
+        return
+    insist_on_space(work, system, needed_mb, f"VM {vm.oid}")
+    host = work.find(Host, vm.hid)
+    if host is not None and not system.shared and not vm.is_parked:
+        _insist(work, host, system, needed_mb, vm)
+
+
+def _insist(work: Work, host: Host, system: Datastore, needed_mb: int, vm: Vm) -> None:
     figures = _figures(host, system.oid)
-    needed_mb = needed_on_host_mb(vm, host, system)
     if figures is None or not needed_mb or not checks_capacity(work, system):
         return
     left_mb = max(0, figures.free_mb - figures.promised_mb)

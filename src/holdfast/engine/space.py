@@ -90,10 +90,16 @@ def _refusal(datastore: Datastore, needed_mb: int, who: str) -> str:
 
 def needed_on_system_mb(vm: Vm) -> int:
     """What a VM's disks can grow to on a system datastore: all but those that stay in their image."""
-    return sum(_size_mb(disk.get("SIZE", "")) for disk in vm.template.sections("DISK") if _is_written_there(disk))
+    return sum(needed_for_disk_mb(disk) for disk in vm.template.sections("DISK"))
 
 
-def _is_written_there(disk: Section) -> bool:
+def needed_for_disk_mb(disk: Section) -> int:
+    """What one disk can grow to on a system datastore; 0 when it stays in its image."""
+    return _size_mb(disk.get("SIZE", "")) if is_written_there(disk) else 0
+
+
+def is_written_there(disk: Section) -> bool:
+    """Whether the disk's contents lie on the system datastore, and not in its image."""
     target = disk.get("CLONE_TARGET" if disk.get("CLONE", "YES").upper() == "YES" else "LN_TARGET", "SYSTEM")
     return "IMAGE_ID" not in disk or target.upper() == "SYSTEM"
 

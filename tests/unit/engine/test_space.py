@@ -158,6 +158,38 @@ def test_a_disk_that_stays_in_its_image_needs_no_room_on_the_system_datastore(ri
     rig.call(c.DeployVm(on_hold(rig, "DISK=[IMAGE_ID=0]"), 0))
 
 
+def running(rig: Rig, text: str = GIB) -> int:
+    """A VM on the host."""
+    vm = on_hold(rig, text)
+    rig.call(c.DeployVm(vm, 0))
+    rig.settle()
+    return vm
+
+
+def test_a_disk_that_is_attached_needs_room_unless_it_stays_in_its_image(rig: Rig) -> None:
+    rig.call(c.AllocateImage("NAME=own\nSIZE=1200\nPERSISTENT=YES", 1))
+    rig.answer(EffectKind.IMAGE_CREATE, SIZE="1200")
+    vm = running(rig)
+    measure(rig, 0, free_mb=500)
+    with pytest.raises(ActionError, match=f"VM {vm} needs 1024 MB, 500 MB are left"):
+        rig.call(c.AttachDisk(vm, GIB))
+    assert rig.orders == []
+    rig.call(c.AttachDisk(vm, "DISK=[IMAGE_ID=0]"))
+
+
+def test_a_disk_that_grows_needs_room_where_its_contents_lie(rig: Rig) -> None:
+    rig.call(c.AllocateImage("NAME=own\nSIZE=100\nPERSISTENT=YES", 1))
+    rig.answer(EffectKind.IMAGE_CREATE, SIZE="100")
+    vm = running(rig, f"{GIB}\nDISK=[IMAGE_ID=0]")
+    measure(rig, 0, free_mb=500)
+    with pytest.raises(ActionError, match=r"datastore 0 \(system\): VM \d+ needs 976 MB, 500 MB are left"):
+        rig.call(c.ResizeDisk(vm, 0, "2000"))
+    measure(rig, 1, free_mb=500)
+    with pytest.raises(ActionError, match=r"datastore 1 \(default\): the image of disk 1 of VM \d+ needs 900 MB"):
+        rig.call(c.ResizeDisk(vm, 1, "1000"))
+    rig.call(c.ResizeDisk(vm, 0, "1500"))
+
+
 @pytest.mark.parametrize("text", ["LIMIT_MB=much", "LIMIT_MB=-1", "DATASTORE_CAPACITY_CHECK=maybe"])
 def test_a_limit_that_is_none_is_refused(rig: Rig, text: str) -> None:
     with pytest.raises(TemplateError, match="must be"):

@@ -6,6 +6,8 @@ from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.vm_disks import disk_of, is_cdrom, one_more_disk, one_more_nic
 from holdfast.engine.handlers.vm_operations import start, the_only, vm_ready_for
+from holdfast.engine.host_space import insist_on_growth
+from holdfast.engine.space import needed_for_disk_mb
 from holdfast.engine.transfer_modes import one_more
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
@@ -20,6 +22,7 @@ def attach_disk(work: Work, command: c.AttachDisk) -> int:
     vm = vm_ready_for(work, command.oid, VmEvent.DISK_ATTACH)
     disk = one_more(work, vm, one_more_disk(work, vm, the_only(command.text, "DISK")))
     _refuse_cdrom_while_running(vm, disk, "attached")
+    insist_on_growth(work, vm, needed_for_disk_mb(Section(disk)))
     disk_id = int(disk["DISK_ID"])
     return start(work, vm, VmEvent.DISK_ATTACH, Operation("disk-attach", disk_id, disk_id, disk)).oid
 

@@ -14,13 +14,16 @@ from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.sizes import MAX_MB, amount, shown, whole_number
 from holdfast.engine.handlers.vm_disks import disk_of, is_cdrom
 from holdfast.engine.handlers.vm_operations import start, unavailable, vm_ready_for
+from holdfast.engine.host_space import insist_on_growth
+from holdfast.engine.space import insist_on_space, is_written_there
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent, operations
 from holdfast.lifecycle.decide import is_available
 from holdfast.lifecycle.operations import SIZES
 from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
-from holdfast.model.template import Template
+from holdfast.model.storage import Datastore
+from holdfast.model.template import Section, Template
 from holdfast.model.template_text import parse_any
 from holdfast.model.vm import Operation, Vm
 from holdfast.model.vm_states import VmState
@@ -57,9 +60,19 @@ def resize_disk(work: Work, command: c.ResizeDisk) -> int:
             f"{size} MB were asked for, and a disk does not shrink.",
             vm.oid,
         )
+    _insist_on_disk_room(work, vm, disk, size - int(old))
     values = {"SIZE": str(size), "OLD_SIZE": old}
     operation = Operation("disk-resize", command.disk_id, command.disk_id, values)
     return start(work, vm, VmEvent.DISK_RESIZE, operation).oid
+
+
+def _insist_on_disk_room(work: Work, vm: Vm, disk: Section, more_mb: int) -> None:
+    """The datastore that the disk's contents lie on has what it grows by."""
+    image_datastore = work.find(Datastore, int(disk.get("DATASTORE_ID") or -1))
+    if is_written_there(disk) or image_datastore is None:
+        insist_on_growth(work, vm, more_mb)
+    else:
+        insist_on_space(work, image_datastore, more_mb, f"the image of disk {disk['DISK_ID']} of VM {vm.oid}")
 
 
 def resize_vm(work: Work, command: c.ResizeVm) -> int:
