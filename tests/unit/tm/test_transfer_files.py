@@ -56,6 +56,10 @@ STORAGES = [
 ]
 
 
+SEEN_BY_ALL = ("shared", "qcow2", "dummy")
+"""Drivers of system datastores whose files do not go with a host that dies."""
+
+
 @dataclass(frozen=True)
 class Row:
     """What the user does, and the file that the last of it leaves; when it ``fails``, its transfer does."""
@@ -277,6 +281,10 @@ class Life:
         if isinstance(command, c.DeployVm):
             command = c.DeployVm(command.oid, command.hid, ds_id=self.system)
         self.rig.call(command)
+        self.rest(fails)
+
+    def rest(self, fails: bool = False) -> None:
+        """All that follows."""
         for _ in range(20):
             self.rig.tick()
             orders = list(self.rig.orders)
@@ -317,3 +325,14 @@ def test_every_step_leaves_the_file_that_opennebula_leaves(life: Life, story: li
         assert (life.directory / row.file).read_bytes() == life.wants(row.lines), row.file
     assert {path.name for path in life.directory.iterdir()} == left
     assert life.directory.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("life", [storage for storage in STORAGES if storage.system in SEEN_BY_ALL], indirect=True)
+def test_a_vm_of_a_dead_host_leaves_the_file_of_a_migration(life: Life) -> None:
+    life.do(DEPLOY)
+    life.rig.lose(0)
+    life.rig.open_failover(0, flags='PAUSE="0"')
+    life.rig.answer(EffectKind.FENCE_STATUS, POWER="OFF", RAW="Status: OFF")
+    life.rest()
+    assert life.rig.vm(life.vm).state_name == "RUNNING"
+    assert (life.directory / "transfer.1.migrate").read_bytes() == life.wants(MIGRATE)
