@@ -191,6 +191,7 @@ def test_no_secret_is_in_the_arguments_or_the_environment_of_a_script(stage: Sta
                 seen += 1
                 assert secret.encode() not in environment + words
     assert seen
+    assert stage.daemon.stop() == 0
 
 
 def test_a_vm_lives_on_a_hypervisor_of_the_site_fails_and_is_recovered(tmp_path: Path) -> None:
