@@ -6,6 +6,7 @@ The VM has a CONTEXT, whose CD-ROM goes where the VM goes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from xml.etree.ElementTree import Element
 
 import pytest
 
@@ -45,6 +46,11 @@ def runs_on(stage: Stage, vm_id: int, host: str) -> bool:
     """The VM is RUNNING there."""
     *state, hosts = stage.vm_at(vm_id)
     return tuple(state) == RUNNING and hosts[-1] == host
+
+
+def findings(stage: Stage) -> list[Element]:
+    """What ``holdfast check storage`` finds."""
+    return stage.xml("one.storage.check").findall("FINDINGS/FINDING")
 
 
 def disc(stage: Stage, host: str, vm_id: int) -> bytes:
@@ -90,3 +96,5 @@ def test_a_vm_stays_with_its_files_until_its_host_is_back_or_is_made_anew(stage:
     until(lambda: runs_on(stage, vm_id, "host1"), STEP_LIMIT_S, "the VM on host1")
     assert disc(stage, "host1", vm_id) == made
     stage.restore("host2")
+    left = [(each.findtext("HOST"), each.findtext("REASON")) for each in findings(stage)]
+    assert left == [("host2", "the VM's files are on host1")]
