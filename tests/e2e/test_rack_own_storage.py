@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
+from holdfast.sandbox import ledger
 from holdfast.sandbox.errors import RackError
 from holdfast.sandbox.guest import guest_template, make_ledger_image
 from holdfast.sandbox.ledger import Ledger
@@ -51,8 +52,9 @@ class Nomad:
     def __init__(self, stage: Stage, name: str, image_format: str) -> None:
         self.stage, self.name = stage, name
         self.system = datastore(stage, "ssh_system")
-        image_id = ledger_image(stage, name, image_format)
-        text = guest_template(name, stage.rack, image_id=image_id)
+        self.image_id = ledger_image(stage, name, image_format)
+        stage.call("one.image.persistent", self.image_id, True)
+        text = guest_template(name, stage.rack, image_id=self.image_id)
         self.vm_id = int(str(stage.call("one.vm.allocate", text, True)))
         self.boots = 0
 
@@ -96,6 +98,12 @@ class Nomad:
         assert self.stage.vm_at(self.vm_id)[2][-1] == host
         assert set(self.places()) == {host}
         return read
+
+    def is_in_its_image(self) -> Ledger:
+        """What the guest wrote, read from the persistent image after the VM's end."""
+        wait_for_image(self.stage, self.image_id)
+        source = self.stage.xml("one.image.info", self.image_id).findtext("SOURCE", "")
+        return ledger.read(Path(source), [self.stage.rack.console(self.name)])
 
     def places(self) -> dict[str, set[str]]:
         """Every place that has files of the VM's datastore, with their names."""
@@ -197,8 +205,13 @@ def register_image(stage: Stage, name: str, path: Path, image_format: str) -> in
     """A copy of this file is an image, and ready."""
     text = f'NAME="{name}"\nPATH="{path}"\nTYPE="DATABLOCK"\nFORMAT="{image_format}"'
     image_id = int(str(stage.call("one.image.allocate", text, datastore(stage, "ssh_images"))))
-    until(lambda: stage.xml("one.image.info", image_id).findtext("STATE") == "1", what=f"image {name} ready")
+    wait_for_image(stage, image_id)
     return image_id
+
+
+def wait_for_image(stage: Stage, image_id: int) -> None:
+    """It is READY: nobody uses it, and its file is whole."""
+    until(lambda: stage.xml("one.image.info", image_id).findtext("STATE") == "1", what=f"image {image_id} ready")
 
 
 def files(root: Path) -> set[str]:
@@ -251,6 +264,8 @@ def test_a_vm_lives_on_hosts_that_share_nothing(stage: Stage) -> None:
     assert vm.checksums("host1") == left
     vm.act("terminate", DONE)
     assert vm.places() == {}
+    kept = vm.is_in_its_image()
+    assert kept.ok, kept.to_json()
 
 
 def snapshotted_with_a_second_disk(vm: Nomad) -> set[str]:
