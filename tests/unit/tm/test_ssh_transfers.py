@@ -15,6 +15,7 @@ from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 from holdfast.model.snapshot import DiskSnapshots
 from holdfast.model.vm import Vm
+from tests.unit.tm.site import opened
 from tests.unit.tm.ssh_hosts import SshSite, running
 from tests.unit.tm.test_context_image import joliet_files
 from tests.unit.vmm.objects import a_stay, an_order, elsewhere
@@ -185,6 +186,23 @@ def test_a_move_that_is_cut_anywhere_keeps_a_good_copy_and_is_repeated(site: Ssh
     found = site.probe(K.TM_MIGRATE, vm)
     assert found
     assert found.ok
+
+
+def test_nothing_is_taken_away_from_under_a_domain_that_lives_after_all(site: SshSite) -> None:
+    vm = placed(site.vm(site.disk(site.image("aaa"), extra=PERSISTENT)), 1)
+    ok(site.run(K.TM_PROLOG, vm))
+
+    async def work() -> list[Answer]:
+        async with opened(site.host1.directory / "disk.0"):
+            steps = ((K.TM_MIGRATE, placed(vm, 1, 2)), (K.TM_STOP, vm), (K.TM_EPILOG, vm))
+            return [await asyncio.to_thread(site.run, kind, it) for kind, it in steps]
+
+    for answer in asyncio.run(work()):
+        assert not answer.ok
+        assert f"host host1: {site.root}/0/7/disk.0 is in use" in answer.message
+    assert site.host1.files() == ["disk.0"]
+    assert site.leftovers() == []
+    ok(site.run(K.TM_MIGRATE, placed(vm, 1, 2)))
 
 
 def test_after_a_restart_hosts_show_what_was_done(site: SshSite) -> None:

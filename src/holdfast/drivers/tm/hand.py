@@ -151,6 +151,7 @@ async def _carry_out(order: Order, clockwork: Clockwork) -> Any:
 
 async def _send(orders: HandOrders, order: Order, clockwork: Clockwork) -> None:
     """The files as a tar stream on stdout; holes stay holes, a file whose size changes meanwhile is an error."""
+    await orders.insist_unused(order, clockwork)
     directory, names = await clockwork.touch(lambda: orders.sent_from(order), "looking for what is to be sent")
     what = ["--null", "--files-from=-"]
     tar = ["tar", "--create", _RECORD, "--sparse", "--numeric-owner", "--file=-", f"--directory={directory}", *what]

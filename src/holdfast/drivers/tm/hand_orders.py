@@ -24,10 +24,11 @@ from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.probes import Probe
 from holdfast.drivers.tm.shared import SharedTransfers
 from holdfast.drivers.tm.tools import Clockwork
+from holdfast.drivers.tm.use import disks_in, insist_unused
 from holdfast.drivers.vmm.checkpoint import Checkpoint
 
 Order = Mapping[str, Any]
-LOOKS = ("probe", "gone", "look", "standing", "begin_move", "image", "send", "receive", "checkpoint.trouble",
+LOOKS = ("probe", "gone", "standing", "begin_move", "end_move", "image", "send", "receive", "checkpoint.trouble",
          "checkpoint.is_gone", "snapshots", "inventory", "capacity")  # fmt: skip
 """Orders that change nothing another could mind; all others have the VM to themselves."""
 
@@ -43,10 +44,8 @@ class HandOrders:
             "line": self._line,
             "probe": self._probe,
             "gone": self._gone,
-            "look": self._look,
-            "make_directory": self._make_directory,
-            "remove": self._remove,
             "begin_move": self._begin_move,
+            "end_move": self._end_move,
             "standing": self._standing,
             "publish_disk": self._publish_disk,
             "publish_directory": self._publish_directory,
@@ -78,6 +77,13 @@ class HandOrders:
         if work is None:
             raise TransferError(f"{order['call']} is no order for a hand")
         return await work(order, clockwork)
+
+    async def insist_unused(self, order: Order, clockwork: Clockwork) -> None:
+        """Raises TransferError when somebody writes to what is to be sent: a domain that lives after all."""
+        path = self._area.vm_path(order["path"], order["vm_id"]) if "path" in order else None
+        disks = await clockwork.touch(lambda: disks_in(path), f"looking at {path}") if path else []
+        for disk in disks:
+            await insist_unused(disk, clockwork)
 
     def sent_from(self, order: Order) -> tuple[Path, list[str]]:
         """The directory and the names in it that an order ``send`` is about."""
@@ -120,38 +126,13 @@ class HandOrders:
         path = self._vm_path(order)
         return await clockwork.touch(partial(layout.is_gone, path), f"looking at {path}")
 
-    async def _look(self, order: Order, clockwork: Clockwork) -> dict[str, Any] | None:
-        path = self._file(order)
-
-        def look() -> dict[str, Any] | None:
-            if not layout.is_there(path):
-                return None
-            about = path.stat() if path.exists() else path.lstat()
-            return {"size": about.st_size, "mtime": about.st_mtime, "link": str(file_of(path))}
-
-        return await clockwork.touch(look, f"looking at {path}")
-
-    async def _make_directory(self, order: Order, clockwork: Clockwork) -> None:
-        path = self._vm_path(order)
-
-        def make() -> None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._area.confine(path).mkdir(exist_ok=True)
-
-        await clockwork.touch(make, f"making {path}")
-
-    async def _remove(self, order: Order, clockwork: Clockwork) -> None:
-        path = self._file(order)
-
-        def remove() -> None:
-            self._area.confine(path.parent)
-            layout.discard(path, clockwork.insist)
-
-        await clockwork.touch(remove, f"removing {path}")
-
     async def _begin_move(self, order: Order, clockwork: Clockwork) -> str:
         path = self._vm_path(order)
         return await clockwork.touch(lambda: arrivals.begin_move(path), f"preparing {path}")
+
+    async def _end_move(self, order: Order, clockwork: Clockwork) -> None:
+        path = self._vm_path(order)
+        await clockwork.touch(lambda: arrivals.end_move(path), f"looking at {path}")
 
     async def _standing(self, order: Order, clockwork: Clockwork) -> dict[str, Any]:
         path = self._vm_path(order)
@@ -182,6 +163,7 @@ class HandOrders:
 
     async def _set_aside(self, order: Order, clockwork: Clockwork) -> None:
         path = self._vm_path(order)
+        await self.insist_unused(order, clockwork)
         await clockwork.touch(lambda: layout.set_aside(path, clockwork.insist), f"removing {path}")
 
     async def _settle(self, order: Order, clockwork: Clockwork) -> None:
@@ -224,6 +206,7 @@ class HandOrders:
 
         if not await clockwork.touch(look, f"looking at {disk}"):
             return None
+        await insist_unused(await clockwork.touch(lambda: file_of(disk), f"looking at {disk}"), clockwork)
         file = await self._layers.flatten(disk, clockwork)
         size = await clockwork.touch(lambda: arrivals.allocated(file), f"looking at {file}")
         return {"path": str(file), "size": size}

@@ -7,7 +7,7 @@ caller and raises TransferError, which names the host, or TransferOverdue.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,11 @@ from holdfast.drivers.tm.remote import Hands
 from holdfast.drivers.tm.tools import Clockwork
 
 
-@dataclass(frozen=True, slots=True)
-class FileLook:
-    """A file: bytes, time of its last change, and the file that its name leads to over one link."""
-
-    size: int
-    mtime: float
-    link: Path
-
-
 class HostFiles:
     """The files of one VM on one machine; every path is below the VM's directory on a datastore."""
 
     def __init__(self, hands: Hands, host: str, vm_id: int) -> None:
         self._hands, self._host, self._vm_id = hands, host, vm_id
-
-    async def look(self, path: Path, limit_s: float) -> FileLook | None:
-        """The file, None when nothing has this name."""
-        found = await self._call("look", limit_s, path=str(path))
-        return FileLook(found["size"], found["mtime"], Path(found["link"])) if found else None
-
-    async def make_directory(self, directory: Path, limit_s: float) -> None:
-        """The VM's directory is there afterwards."""
-        await self._call("make_directory", limit_s, path=str(directory))
-
-    async def remove(self, path: Path, limit_s: float) -> None:
-        """A file in the VM's directory goes; absent is fine."""
-        await self._call("remove", limit_s, path=str(path))
 
     async def checkpoint(self, directory: Path, name: str, limit_s: float, *arguments: float) -> Any:
         """The method ``name`` of :class:`holdfast.drivers.vmm.checkpoint.Checkpoint`, there."""

@@ -96,9 +96,16 @@ class SshTransfers:
             await self._in_place_at(origin.host, line, vm, clockwork)
             return
         token = await self._at(target, "begin_move", vm, clockwork)
+        try:
+            await self._move_between(origin, target, token, vm, clockwork)
+        except BaseException:
+            await self._hands.clean_up(target.host, "end_move", vm.oid, **target.about())
+            raise
+
+    async def _move_between(self, origin: Place, target: Place, token: str, vm: Vm, clockwork: Clockwork) -> None:
         here = await self._at(origin, "standing", vm, clockwork, token=token)
         if here["same"]:
-            await self._at(target, "settle", vm, clockwork)
+            await self._at(target, "end_move", vm, clockwork)
             return
         if here["there"]:
             await self._carry_over(origin, target, here["size"], vm, clockwork)
