@@ -22,7 +22,7 @@ from tests.crash.world_driver import BLOCK
 
 TIMES = frozenset(
     "stime etime pstime petime rstime retime estime eetime at started_at placed_at running_at deadline "
-    "planned_at ended_at error_since last_seen regtime timestamp date TIME DATE".split()
+    "planned_at ended_at error_since last_seen regtime modtime lock_time timestamp date TIME DATE".split()
 )
 """Fields of which only counts whether they are set."""
 VOLATILE = frozenset({"effect_id", "last_poll", "monitoring", "total_mb", "free_mb", "used_mb", "promised_mb"})
