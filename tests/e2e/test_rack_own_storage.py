@@ -333,12 +333,16 @@ def test_moves_that_fail_lose_nothing_and_go_on_when_the_fault_is_repaired(stage
 
 def kill_tar(stage: Stage, host: str) -> None:
     """SIGKILL of the program that writes the copy."""
-    kill = stage.rack.enter_host_argv(host, ["pkill", "-KILL", "-x", "tar"])
-    until(lambda: subprocess.run(kill, capture_output=True, timeout=30, check=False).returncode == 0, what="a copy")
+    signal_tar(stage, host, "KILL")
 
 
 def lose_while_copying(stage: Stage, host: str) -> None:
-    """The host that a copy goes to loses its power."""
-    look = stage.rack.enter_host_argv(host, ["pgrep", "-x", "tar"])
-    until(lambda: subprocess.run(look, capture_output=True, timeout=30, check=False).returncode == 0, what="a copy")
+    """The host that a copy goes to loses its power; until then the copy stands still, lest it end before."""
+    signal_tar(stage, host, "STOP")
     stage.rack.power_off(host)
+
+
+def signal_tar(stage: Stage, host: str, name: str) -> None:
+    """As soon as a copy is being written on this host."""
+    send = stage.rack.enter_host_argv(host, ["pkill", f"-{name}", "-x", "tar"])
+    until(lambda: subprocess.run(send, capture_output=True, timeout=30, check=False).returncode == 0, what="a copy")
