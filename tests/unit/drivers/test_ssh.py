@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -117,7 +116,5 @@ def test_one_connection_carries_many_sessions(tmp_path: Path) -> None:
         assert not list(sockets.iterdir()), "and ends with its client"
 
     with running(host):
-        started = time.monotonic()
         asyncio.run(crowd())
         assert (host.base / "sshd.log").read_text().count("Accepted publickey") == 1
-        assert time.monotonic() - started < 10

@@ -29,8 +29,8 @@ from holdfast.sandbox.sshd import ensure_sshd
 from tests.unit.tm.site import Site
 
 _USER_ID = 1000
-_START_LIMIT_S = 10.0
-_PATIENCE = {"connect_timeout_s": 3, "persist_s": 5, "alive_interval_s": 1, "alive_count": 3}
+_START_LIMIT_S = 30.0
+_PATIENCE = {"persist_s": 5}
 _BEGIN = """
 set -e
 mount --bind "$1" "$2"
@@ -213,6 +213,7 @@ class SshSite(Site):
         self.host2 = SshHost(base, "host2", self.root, datastore_mb)
         self.hosts = (self.host1, self.host2)
         self._cut = ""
+        self.patience: dict[str, int] = {}
 
     def clear(self) -> None:
         """Nothing lies on any datastore."""
@@ -221,6 +222,7 @@ class SshSite(Site):
                 for entry in datastore.iterdir():
                     remove(entry)
         self._cut = ""
+        self.patience = {}
 
     def cut(self, call: str) -> None:
         """From now on no hand gets an order of this kind."""
@@ -228,7 +230,7 @@ class SshSite(Site):
 
     def hands(self) -> Hands:
         """A controller's hands, as after its start."""
-        hands = CutHands(self.root, "front", a_client(self.base, *self.hosts))
+        hands = CutHands(self.root, "front", a_client(self.base, *self.hosts, **self.patience))
         hands.cut = self._cut
         return hands
 
@@ -239,7 +241,7 @@ class SshSite(Site):
         return super().disk(image, image_format, extra, disk_id).replace("TM_MAD=qcow2", "TM_MAD=ssh")
 
     def run(
-        self, kind: EffectKind, vm: Vm, limit_s: float = 20, datastore: Datastore | None = None, **args: object
+        self, kind: EffectKind, vm: Vm, limit_s: float = 60, datastore: Datastore | None = None, **args: object
     ) -> Answer:
         """Carries out one step, with a controller that was just started."""
         self.driver = TmDriver(self.root, self.vms, "front", hands=self.hands())
