@@ -102,6 +102,24 @@ def test_the_dialogue_of_the_guide(stage: RepairStage, vm_id: int) -> None:
     stage.daemon.wait_for_vm(vm_id, 1)
 
 
+def test_a_driver_of_the_site_says_what_it_says_to_opennebula(stage: RepairStage, vm_id: int) -> None:
+    stage.gated(vm_id)
+    script = stage.gate / "mv"
+    normal = script.read_text()
+    words = ("INFO: mv: Moving stuff", "ERROR: mv: Command cp failed", "Error moving a to b")
+    script.write_text("#!/bin/sh\n" + "".join(f'echo "{word}" >&2\n' for word in words) + "exit 3\n")
+    failed = stage.daemon.run(*stage.command, str(vm_id), stdin="r\n").stdout
+    script.write_text(f'#!/bin/sh\necho "{words[0]}" >&2\n')
+    worked = stage.daemon.run(*stage.command, str(vm_id), stdin="r\n").stdout
+    script.write_text(normal)
+    assert (
+        f"> \nLOG I  Command execution failed (exit code: 3): {script} here:/a there:/b 0 100\n"
+        "LOG I  mv: Moving stuff\nLOG E  mv: Command cp failed\nLOG I  Error moving a to b\n"
+        f"\n{red('FAILURE. Repeat command.')}\n\n"
+    ) in failed
+    assert "> \nLOG I  mv: Moving stuff\nSUCCESS\n\n" in worked
+
+
 def test_what_was_done_is_told_by_show_and_by_the_log_of_the_vm(stage: RepairStage, vm_id: int) -> None:
     stage.remount()
     ended = stage.daemon.run(*stage.command[:1], *stage.command[1:], str(vm_id), stdin="r\nn\n")
@@ -114,7 +132,10 @@ def test_what_was_done_is_told_by_show_and_by_the_log_of_the_vm(stage: RepairSta
         assert any(line.split()[-len(words) :] == list(words) for line in shown.splitlines()), shown
     log = stage.daemon.var / "log" / f"{vm_id}.log"
     until(lambda: "action 2 of 2 was SKIPPED by oneadmin" in log.read_text(), what="the log")
-    assert "Repair of transfer.1.migrate: action 1 of 2, run by oneadmin" in log.read_text()
+    written = log.read_text()
+    assert "Repair of transfer.1.migrate begun by oneadmin" in written
+    assert "Repair of transfer.1.migrate: action 1 of 2, run by oneadmin" in written
+    assert "Repair of transfer.1.migrate left by oneadmin" in written
 
 
 @pytest.mark.parametrize(("typed", "last"), [("q\n", "> \n"), ("", "> \n"), ("x\n", "> \n> \n")])

@@ -19,6 +19,7 @@ from holdfast.drivers.process_group import ProcessGroup, start
 _CHUNK = 1 << 16
 _PIPE_BYTES = 1 << 20
 _LAST_WORDS = 1 << 16
+_LONGEST_LINE = 1 << 26
 
 
 class Piped:
@@ -48,15 +49,20 @@ class Piped:
                 await writable(self.stdin)
 
     async def read_line(self) -> bytes:
-        """The next line of its output with its end; empty when there is no more."""
-        while b"\n" not in self._pending:
+        """The next line of its output with its end; empty after the last one.  Raises OverflowError for a huge one."""
+        seen = 0
+        while (end := self._pending.find(b"\n", seen)) < 0:
+            seen = len(self._pending)
             chunk = await self._read()
-            if not chunk:
-                break
             self._pending += chunk
-        line, end, rest = bytes(self._pending).partition(b"\n")
-        self._pending = bytearray(rest)
-        return line + end
+            if not chunk:
+                end = seen - 1
+                break
+            if seen > _LONGEST_LINE:
+                raise OverflowError
+        line = bytes(self._pending[: end + 1])
+        del self._pending[: end + 1]
+        return line
 
     async def read_exactly_to(self, mark: bytes, limit: int) -> bool:
         """Reads not one byte more than the line ``mark``; false when it does not come within ``limit`` bytes."""

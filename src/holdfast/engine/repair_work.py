@@ -64,10 +64,8 @@ def _log(work: Work, before: Repair | None, after: Repair) -> None:
             work.notices.append(Repaired(after.oid, rules.deed_text(after, record)))
     holder = before.holder if before is not None else NOBODY
     if holder != after.holder:
-        said = (
-            f"is being repaired by {after.holder}" if after.is_held else f"is not being repaired by {holder} any more"
-        )
-        work.notices.append(Repaired(after.oid, f"{after.file} {said}"))
+        said = f"begun by {after.holder}" if after.is_held else f"left by {holder}"
+        work.notices.append(Repaired(after.oid, f"Repair of {after.file} {said}"))
 
 
 def _tell(work: Work, vm: Vm, repair: Repair) -> Vm:

@@ -1,10 +1,10 @@
 """Transfer files, byte for byte: what lies in ``vms/<id>`` after each step of a VM's life, on every kind of storage.
 
-The VM has an image that is cloned (disk 0), a persistent one (1), a swap disk (2) and an empty file system (3).  In the
-tables, ``{i}`` is the transfer driver of its images, ``{s}`` that of its system datastore; ``{m}`` is the suffix that
-the lines of disks with images have in a mixed mode, and ``{k}`` the suffix of volatile disks, to which it sticks where
-all disks go together.  A row is: what the user does, the file that this leaves, its lines.  Moves to another datastore
-fail, so that there is something to clean up in both.
+The VM has an image that is cloned (disk 0), a persistent one (1), a swap disk (2) and an empty file system (3); it
+boots a kernel with an initrd. In the tables, ``{i}`` is the transfer driver of its images, ``{s}`` that of its system
+datastore; ``{m}`` is the suffix that the lines of images have in a mixed mode, and ``{k}`` the suffix of volatile
+disks, to which it sticks where all disks go together. A row is: what the user does, the file that this leaves, its
+lines. Moves to another datastore fail, so that there is something to clean up in both.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ CLONE{m} {i} front:{a} host1:{sd}/disk.0 {vm} {ids}
 LN{m} {i} front:{b} host1:{sd}/disk.1 {vm} {ids}
 MKSWAP {s} 64 host1:{sd}/disk.2 {vm} {sds}
 MKIMAGE {s} 10 {f} host1:{sd}/disk.3 {vm} {sds}
+CLONE{m} {i} front:{d} host1:{sd}/kernel {vm} {fds}
+CLONE{m} {i} front:{e} host1:{sd}/initrd {vm} {fds}
 """
 STOP = """\
 MV{m} {i} host1:{sd}/disk.0 front:{sd}/disk.0 {vm} {ids}
@@ -250,28 +252,37 @@ class Life:
         assert self._datastore(f"TYPE=SYSTEM_DS\nTM_MAD={storage.system}") == ELSEWHERE
         cloned, kept, more = (self._image(images, name) for name in ("cloned", "kept", "more"))
         assert more == MORE
+        files = self._datastore(f"TYPE=FILE_DS\nDS_MAD=fs\nTM_MAD={storage.images}")
+        kernel, initrd = (self._image(files, name, kind) for name, kind in (("linux", "KERNEL"), ("initrd", "RAMDISK")))
         self.rig.call(c.PersistImage(kept, True))
         disks = "".join(
             f"DISK=[{disk}]\n"
             for disk in (f"IMAGE_ID={cloned}", f"IMAGE_ID={kept}", "TYPE=swap, SIZE=64", "TYPE=fs, SIZE=10")
         )
-        self.vm = self.rig.call(c.AllocateVm(f"CPU=0.1\nMEMORY=64\n{disks}", hold=True))
+        boots = f'OS=[KERNEL_DS="$FILE[IMAGE_ID={kernel}]", INITRD_DS="$FILE[IMAGE_ID={initrd}]"]'
+        self.vm = self.rig.call(c.AllocateVm(f"CPU=0.1\nMEMORY=64\n{disks}{boots}", hold=True))
         self.directory = vms_path / str(self.vm)
-        sources = (self.rig.engine.state.images[oid].source for oid in (cloned, kept, more))
+        sources = (self.rig.engine.state.images[oid].source for oid in (cloned, kept, more, kernel, initrd))
         self.words = {
             **{"i": storage.images, "s": storage.system, "m": storage.mode, "k": storage.mode},
-            **dict(zip("abc", sources, strict=True)),
+            **dict(zip("abcde", sources, strict=True)),
             "f": "qcow2" if storage.system == "qcow2" else "raw",
             "sd": f"{ROOT}/{self.system}/{self.vm}",
             "sd2": f"{ROOT}/{ELSEWHERE}/{self.vm}",
-            **{"vm": str(self.vm), "ids": str(images), "sds": str(self.system), "sds2": str(ELSEWHERE)},
+            **{
+                "vm": str(self.vm),
+                "ids": str(images),
+                "sds": str(self.system),
+                "sds2": str(ELSEWHERE),
+                "fds": str(files),
+            },
         }
 
     def _datastore(self, text: str) -> int:
         return self.rig.call(c.AllocateDatastore(f"NAME=ds{len(self.rig.engine.state.datastores)}\n{text}"))
 
-    def _image(self, ds_id: int, name: str) -> int:
-        oid = self.rig.call(c.AllocateImage(f"NAME={name}\nPATH=/tmp/{name}", ds_id))
+    def _image(self, ds_id: int, name: str, kind: str = "OS") -> int:
+        oid = self.rig.call(c.AllocateImage(f"NAME={name}\nTYPE={kind}\nPATH=/tmp/{name}", ds_id))
         self.rig.answer(EffectKind.IMAGE_CREATE, SIZE="512", FORMAT="raw")
         return oid
 

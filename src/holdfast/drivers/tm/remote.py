@@ -154,6 +154,8 @@ class Hand:
                         return self._result(what)
         except TimeoutError:
             raise TransferOverdue(f"host {self.host}: the time was up before it had answered") from None
+        except OverflowError:
+            raise TransferError(f"host {self.host}: the answer is too long to be one") from None
         raise await self._failure()
 
     async def answer_of_sender(self) -> None:
