@@ -198,3 +198,30 @@ def test_without_a_hook_nothing_is_moved_and_nothing_is_fenced(daemon: Daemon, t
     assert switch.power == "on"
     with pytest.raises(pyone.OneActionException, match="may still run on host"):
         one.vm.migrate(vm_id, 1, False, False, -1, 0)
+
+
+def wait_for_image(one: Any, image_id: int, state: int = 1) -> None:
+    until(lambda: int(one.image.info(image_id).STATE) == state, what=f"image {image_id} in state {state}")
+
+
+def test_an_image_is_copied_changed_locked_and_removed(shared: Daemon) -> None:
+    one = shared.one
+    image_id = one.image.allocate('NAME="empty"\nSIZE="1"\nFORMAT="raw"', 1)
+    wait_for_image(one, image_id)
+    copy_id = one.image.clone(image_id, "copy", -1)
+    wait_for_image(one, copy_id)
+    wait_for_image(one, image_id)
+    assert one.image.chtype(copy_id, "DATABLOCK") == copy_id
+    assert one.image.persistent(copy_id, True) == copy_id
+    one.image.update(copy_id, {"DEV_PREFIX": "vd"}, 1)
+    found = one.image.info(copy_id)
+    assert (found.TYPE, found.PERSISTENT, found.CLONING_OPS, found.TEMPLATE["DEV_PREFIX"]) == (2, 1, 0, "vd")
+    one.image.lock(copy_id, 4, False)
+    assert one.image.info(copy_id).LOCK.LOCKED == 4
+    with pytest.raises(pyone.OneException, match=rf"The resource image is locked. \[{copy_id}\]"):
+        one.image.rename(copy_id, "other")
+    one.image.unlock(copy_id)
+    one.image.rename(copy_id, "other")
+    for gone in (image_id, copy_id):
+        one.image.delete(gone)
+    until(lambda: not {image_id, copy_id} & {each.ID for each in one.imagepool.info(-2, -1, -1).IMAGE}, what="gone")
