@@ -156,7 +156,7 @@ def test_retries_and_locks(shell: Shell) -> None:
                         "retry_if busy 5 0 f") == "busy"  # fmt: skip
     assert shell("f() { echo other >&2; return 6; }; retry_if busy 5 0 f").returncode == 6
     assert shell.prints("exclusive a/lock 1 echo held") == "held"
-    done = shell("exclusive lock 5 sleep 1 & sleep 0.4; exclusive lock 0.2 echo held")
+    done = shell("exclusive lock 5 sleep 3 & sleep 0.5; exclusive lock 0.2 echo held; code=$?; kill %1; exit $code")
     assert done.returncode == 1
     assert "the lock lock was not free within 0.2 s" in done.stderr
 

@@ -238,9 +238,10 @@ def test_a_failed_start_leaves_nothing_and_the_log_tells_it_in_opennebulas_words
     assert bashed.log[7:] == ["I Successfully execute virtualization driver operation: cancel."]
 
 
-def test_of_a_script_whose_end_nobody_saw_nothing_is_concluded(bashed: Bashed) -> None:
-    bashed.wish("deploy", "stubborn")
-    answer = bashed.run(EffectKind.VMM_DEPLOY, a_running_vm(), limit_s=1.2)
+@pytest.mark.parametrize("kind", [EffectKind.VMM_DEPLOY, EffectKind.VMM_MIGRATE])
+def test_of_a_script_whose_end_nobody_saw_nothing_is_concluded(bashed: Bashed, kind: EffectKind) -> None:
+    bashed.wish(kind.value.rpartition(".")[2], "stubborn")
+    answer = bashed.run(kind, a_running_vm(), limit_s=1.2)
     assert (answer.ok, answer.certain, answer.values) == (False, False, {})
     child = int((bashed.state / "child").read_text())
     eventually(lambda: not alive(child))
