@@ -6,10 +6,10 @@ of the storage.  A file that was made to be hard to read ends the program that r
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
+from holdfast.drivers.tm.inspection import named_by, read_header
 from holdfast.drivers.tm.lines import TransferError
 from holdfast.drivers.tm.tools import Clockwork
 from holdfast.model.effect import Answer
@@ -17,22 +17,19 @@ from holdfast.model.effect import Answer
 FORMATS = ("raw", "qcow2")
 
 _MIB = 1 << 20
-_LIMITS = ("prlimit", f"--as={2 << 30}", "--cpu=30", "--core=0", "--")
-"""Bytes of memory and seconds of processor time that looking at an image may take."""
 
 
 async def judged(path: Path, clockwork: Clockwork) -> Answer:
     """SIZE (virtual, MiB) and FORMAT of a disk image that may be used, else TransferError."""
-    about = json.loads(await clockwork.run(*_LIMITS, "qemu-img", "info", "--output=json", str(path)))
+    about = await read_header(path, clockwork)
     found = about["format"]
     if found not in FORMATS:
         raise TransferError(f"the image has format {found}; convert it first: qemu-img convert -O qcow2 <from> <to>")
-    specific = about.get("format-specific", {}).get("data", {})
-    backing = about.get("full-backing-filename") or about.get("backing-filename")
+    backing, data = named_by(about)
     if backing:
         raise TransferError(f"the image has the backing file {backing}; flatten it first: qemu-img convert")
-    if specific.get("data-file"):
-        raise TransferError(f"the image has the data file {specific['data-file']}; flatten it first: qemu-img convert")
+    if data:
+        raise TransferError(f"the image has the data file {data}; flatten it first: qemu-img convert")
     return _answer(int(about["virtual-size"]), found)
 
 

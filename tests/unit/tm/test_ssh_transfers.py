@@ -231,22 +231,6 @@ def test_a_link_that_leads_out_of_the_datastore_is_not_followed(site: SshSite) -
     assert "outside the datastores" in answer.message or "leads out" in answer.message
 
 
-def test_a_host_can_send_neither_devices_nor_programs_with_rights(site: SshSite) -> None:
-    vm = placed(site.vm(site.disk(site.image("aaa"))), 1)
-    ok(site.run(K.TM_PROLOG, vm))
-    program = site.host1.directory / "program"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o6755)
-    ok(site.run(K.TM_STOP, vm))
-    assert (site.directory / "program").stat().st_mode & 0o7777 == 0o755
-    ok(site.run(K.TM_RESUME, placed(vm, 1, 1)))
-    os.mkfifo(site.host1.directory / "pipe")
-    answer = site.run(K.TM_STOP, placed(vm, 1, 1))
-    assert not answer.ok
-    assert "pipe is neither a file nor a directory" in answer.message
-    assert "disk.0" in site.host1.files()
-
-
 def test_progress_of_a_copy_is_told(site: SshSite) -> None:
     image = site.image("aaa", "raw", "64M")
     image.write_bytes(os.urandom(64 << 20))

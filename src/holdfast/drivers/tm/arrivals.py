@@ -6,8 +6,8 @@ mark goes.  So whoever finds it at the new place only knows whether it is the la
 move that never ended while the old place is out of sight.  An image that was brought back has a mark too: it says for
 which disk, because that disk is gone afterwards.
 
-What arrives may come from a host that somebody has taken over: only files, directories and links are kept, and no
-program that runs with its owner's rights.
+What arrives may come from a host that somebody has taken over: :mod:`holdfast.drivers.tm.inspection` says what it must
+not hold.
 """
 
 from __future__ import annotations
@@ -96,7 +96,6 @@ def arrived_file(draft: Path) -> Path:
 
 def publish_directory(draft: Path, target: Path, origin: str, insist: layout.Insist) -> None:
     """What arrived gets its name, marked as a copy of ``origin``."""
-    _check_tree(draft)
     mark = _arriving(target)
     mark.write_text(f"{origin}\n", encoding="utf-8")
     layout.sync(mark)
@@ -150,18 +149,6 @@ def confined_draft(area: DatastoreArea, word: str, target: Path) -> Path:
         raise TransferError(f"{word} is no draft of {target}")
     area.confine(draft.parent)
     return draft
-
-
-def _check_tree(draft: Path) -> None:
-    """Refuses devices, sockets and pipes; takes the rights of their owners from programs."""
-    for folder, directories, names in os.walk(draft):
-        for name in (*directories, *names):
-            path = Path(folder) / name
-            mode = path.lstat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
-                raise TransferError(f"{path.relative_to(draft)} is neither a file nor a directory: remove it first")
-            if mode & (stat.S_ISUID | stat.S_ISGID) and not stat.S_ISLNK(mode):
-                path.chmod(stat.S_IMODE(mode) & ~(stat.S_ISUID | stat.S_ISGID))
 
 
 def _arriving(target: Path) -> Path:

@@ -33,10 +33,16 @@ def disk_at(vm: Vm, path: Path) -> Section:
 
 def format_of(disk: Section) -> str:
     """``raw`` or ``qcow2``."""
-    stated = (disk.get("FORMAT") or disk.get("DRIVER") or "raw").lower()
+    stated = _stated(disk)
     if stated not in FORMATS:
         raise TransferError(f"DISK {disk.get('DISK_ID')} has format {stated}, it must be raw or qcow2")
     return stated
+
+
+def in_layers(vm: Vm) -> list[str]:
+    """The names of its disks that are qcow2: only these can be based on other files."""
+    disks = [disk for disk in vm.template.sections("DISK") if disk.get("TYPE", "").upper() != "SWAP"]
+    return [f"disk.{disk.get('DISK_ID')}" for disk in disks if _stated(disk) == "qcow2"]
 
 
 def megabytes(disk: Section, name: str) -> int:
@@ -62,6 +68,10 @@ def copy_made_at(vm: Vm, path: Path) -> tuple[str, int]:
 def file_of(disk: Path) -> Path:
     """The file that a disk's name leads to, over one link.  Blocking."""
     return Path(os.path.normpath(disk.parent / disk.readlink())) if disk.is_symlink() else disk
+
+
+def _stated(disk: Section) -> str:
+    return (disk.get("FORMAT") or disk.get("DRIVER") or "raw").lower()
 
 
 class DiskActions:

@@ -9,7 +9,7 @@ something be heard every few seconds; after the end of the input or a silence it
 that it started, and so it does after its deadline.  A hand whose order changes something locks the VM on that machine,
 so that one which has not noticed yet and one that came after it never work at the same time.
 
-Needs Python 3.11 and, as the controller does, qemu-img; copies need tar.
+Needs Python 3.11 and, as the controller does, qemu-img and prlimit; copies need tar.
 """
 
 from __future__ import annotations

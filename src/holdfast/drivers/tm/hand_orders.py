@@ -17,6 +17,7 @@ from holdfast.drivers.capacity import measure
 from holdfast.drivers.inventory import Entry, inventory
 from holdfast.drivers.tm import arrivals, layout
 from holdfast.drivers.tm.disks import file_of
+from holdfast.drivers.tm.inspection import insist_on_own_layers, insist_on_plain_tree, insist_on_whole_image
 from holdfast.drivers.tm.layers import DiskLayers, Layer, described, layer_to_run
 from holdfast.drivers.tm.lines import Places, TransferError, parse
 from holdfast.drivers.tm.orders import request_from_data, vm_from_data
@@ -149,14 +150,19 @@ class HandOrders:
     async def _publish_directory(self, order: Order, clockwork: Clockwork) -> None:
         target = self._vm_path(order)
         draft = arrivals.confined_draft(self._area, order["draft"], target)
+        origin: str = order["origin"]
+        await clockwork.touch(lambda: insist_on_plain_tree(draft, origin), f"looking at {draft}")
+        await insist_on_own_layers(draft, order["in_layers"], origin, clockwork)
         await clockwork.touch(
-            lambda: arrivals.publish_directory(draft, target, order["origin"], clockwork.insist),
+            lambda: arrivals.publish_directory(draft, target, origin, clockwork.insist),
             f"putting {target} in place",
         )
 
     async def _publish_image(self, order: Order, clockwork: Clockwork) -> None:
         image = self._area.image_path(order["image"])
         draft = arrivals.confined_draft(self._area, order["draft"], image)
+        arrived = await clockwork.touch(lambda: arrivals.arrived_file(draft), f"looking at {draft}")
+        await insist_on_whole_image(arrived, order["format"], order["origin"], clockwork)
         await clockwork.touch(
             lambda: arrivals.publish_image(draft, image, order["disk"], clockwork.insist), f"putting {image} in place"
         )

@@ -1,7 +1,7 @@
 """The controller's side of the hands: sends one to a host, or starts one here, and hears what it says.
 
 ``frontend`` is the controller's own name in transfer lines: its files are worked on by a hand that is a child of the
-controller.  Every host needs python3 (3.11 or later), qemu-img and tar; nothing of Holdfast is installed there.
+controller.  Every host needs python3 (3.11 or later), qemu-img, prlimit and tar; nothing of Holdfast is installed there.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ _MODULES = (
     "drivers/capacity", "drivers/expendable", "drivers/inventory", "drivers/process", "drivers/process_group",
     "drivers/vmm/checkpoint",
     "drivers/tm/account", "drivers/tm/arrivals", "drivers/tm/copies", "drivers/tm/disks", "drivers/tm/hand",
-    "drivers/tm/hand_orders", "drivers/tm/layers", "drivers/tm/layout", "drivers/tm/lines", "drivers/tm/orders",
-    "drivers/tm/paths", "drivers/tm/probes", "drivers/tm/shared", "drivers/tm/tools", "drivers/tm/use",
+    "drivers/tm/hand_orders", "drivers/tm/inspection", "drivers/tm/layers", "drivers/tm/layout", "drivers/tm/lines",
+    "drivers/tm/orders", "drivers/tm/paths", "drivers/tm/probes", "drivers/tm/shared", "drivers/tm/tools",
+    "drivers/tm/use",
 )  # fmt: skip
 SILENCE_S = 12.0
 """A hand that has not heard from the controller for so long stops; a connection is given up later than that."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.drivers.tm.copying import End, copied, handed
-from holdfast.drivers.tm.disks import copy_made_at, disk_at
+from holdfast.drivers.tm.disks import copy_made_at, disk_at, format_of, in_layers
 from holdfast.drivers.tm.lines import Line, TransferError
 from holdfast.drivers.tm.orders import vm_as_data
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -116,7 +116,8 @@ class SshTransfers:
 
     async def _carry_over(self, origin: Place, target: Place, size: int, vm: Vm, clockwork: Clockwork) -> None:
         draft = await self._copied(origin, target, size, vm, clockwork)
-        await self._publish(target, "publish_directory", vm, clockwork, draft=draft, origin=str(origin))
+        about = {"draft": draft, "origin": str(origin), "in_layers": in_layers(vm)}
+        await self._publish(target, "publish_directory", vm, clockwork, **about)
         await self._at(origin, "set_aside", vm, clockwork)
 
     async def _insist_on_arrival(
@@ -145,7 +146,8 @@ class SshTransfers:
             return
         file = End(disk.host, {"file": found["path"]})
         draft = await copied(self._hands, file, image.end(), found["size"], vm.oid, clockwork)
-        await self._publish(image, "publish_image", vm, clockwork, draft=draft, disk=name)
+        about = {"draft": draft, "disk": name, "origin": str(disk), "format": format_of(disk_at(vm, disk.path))}
+        await self._publish(image, "publish_image", vm, clockwork, **about)
         await self._in_place_at(disk.host, Line("DELETE", line.driver, (disk_word, *line.arguments[2:])), vm, clockwork)
 
     async def _in_place(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
