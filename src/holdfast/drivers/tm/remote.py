@@ -1,7 +1,7 @@
 """The controller's side of the hands: sends one to a host, or starts one here, and hears what it says.
 
 ``frontend`` is the controller's own name in transfer lines: its files are worked on by a hand that is a child of the
-controller.  Every host needs python3 (3.11 or later), qemu-img, prlimit and tar; nothing of Holdfast is installed there.
+controller.  Every host needs python3 (3.11 or later), qemu-img, prlimit and tar; nothing of Holdfast is there.
 """
 
 from __future__ import annotations
