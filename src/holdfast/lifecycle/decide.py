@@ -10,6 +10,7 @@ from holdfast.lifecycle.deadlines import DEADLINE_S
 from holdfast.lifecycle.events import OPERATIONS, USER_ACTIONS, VmEvent
 from holdfast.lifecycle.facts import Facts, Target
 from holdfast.lifecycle.guards import CHECKS
+from holdfast.lifecycle.positions import BETWEEN_HOST_AND_FRONTEND, CLEANUP_DELETE, CLEANUP_RESUBMIT
 from holdfast.lifecycle.row import At, Row
 from holdfast.lifecycle.table import BY_POSITION
 from holdfast.lifecycle.vocabulary import Change
@@ -63,7 +64,7 @@ def decide(vm: Vm, event: VmEvent, facts: Facts) -> Decision:
         after = APPLY[change](after, facts)
     takes = after.hid if Change.TAKE_CAPACITY in row.changes else None
     after = _moved(vm, after, row)
-    effect = _effect(after, row)
+    effect = _effect(vm, after, row)
     cancels = vm.effect_id >= 0 and (row.to is not None or effect is not None)
     if cancels:
         after = replace(after, effect_id=-1)
@@ -116,7 +117,7 @@ def _moved(before: Vm, after: Vm, row: Row) -> Vm:
     return replace(after, state=state, lcm_state=lcm_state, prev_state=before.state, prev_lcm_state=before.lcm_state)
 
 
-def _effect(vm: Vm, row: Row) -> EffectRequest | None:
+def _effect(before: Vm, vm: Vm, row: Row) -> EffectRequest | None:
     if row.effect is None:
         return None
     record = vm.previous if row.at is At.PREVIOUS and vm.previous is not None else vm.current
@@ -127,9 +128,18 @@ def _effect(vm: Vm, row: Row) -> EffectRequest | None:
         "OTHER_HID": str(hosts[1] if len(hosts) > 1 else -1),
         "LOCAL": "YES" if vm.is_parked and row.effect.value.startswith("tm.") else "NO",
     }
+    if row.effect is EffectKind.TM_DELETE and _is_between_host_and_frontend(before):
+        args["FRONTEND"] = "YES"
     if row.effect in OPERATIONS:
         args = {**vm.operation.values, **args, **_named(vm.operation)}
     return EffectRequest(row.effect, hosts[0], DEADLINE_S[row.effect], args, row.effect in AWAITED)
+
+
+def _is_between_host_and_frontend(vm: Vm) -> bool:
+    """Its files are half way; a clean-up that began with the domain remembers from where it came."""
+    came_from = (vm.prev_state, vm.prev_lcm_state)
+    at = came_from if vm.position in (CLEANUP_DELETE, CLEANUP_RESUBMIT) else vm.position
+    return at in BETWEEN_HOST_AND_FRONTEND
 
 
 def _hosts(vm: Vm, row: Row) -> tuple[int, ...]:

@@ -159,6 +159,11 @@ FILES_ON_THE_WAY = (
     *(PROLOG_MIGRATE_UNKNOWN, PROLOG_MIGRATE_UNKNOWN_FAILURE),
 )
 """The VM's files may be where it came from, where it goes to, or both."""
+BETWEEN_HOST_AND_FRONTEND = (
+    *(PROLOG_RESUME, PROLOG_RESUME_FAILURE, PROLOG_UNDEPLOY, PROLOG_UNDEPLOY_FAILURE),
+    *(EPILOG_STOP, EPILOG_STOP_FAILURE, EPILOG_UNDEPLOY, EPILOG_UNDEPLOY_FAILURE),
+)
+"""The VM's files may be on its host, on the front-end, or both."""
 ON_TWO_HOSTS = (MIGRATE, SAVE_MIGRATE)
 """Capacity is held on the host that the VM leaves as well."""
 PLACED = (

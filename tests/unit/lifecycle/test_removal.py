@@ -171,3 +171,23 @@ def test_files_on_the_front_end_are_removed_there(position: Position) -> None:
             assert decision.effect.kind is kind
             assert decision.effect.args["LOCAL"] == "YES"
             assert holders(decision.vm) == ()
+
+
+@pytest.mark.parametrize("position", p.BETWEEN_HOST_AND_FRONTEND, ids=name_of)
+@pytest.mark.parametrize("event", [E.RECOVER_DELETE, E.RECOVER_RECREATE])
+def test_files_half_way_to_the_front_end_are_removed_on_both_sides(position: Position, event: E) -> None:
+    at_once = decide(replace(vm_at(position), may_run_on=()), event, WORD).effect
+    assert at_once is not None
+    assert (at_once.kind, at_once.args["FRONTEND"]) == (EffectKind.TM_DELETE, "YES")
+    begun = decide(replace(vm_at(position), may_run_on=(CURRENT.hid,)), event, WORD)
+    assert begun.effect is not None
+    assert begun.effect.kind is EffectKind.VMM_CLEANUP
+    after = decide(begun.vm, E.CLEANUP_ENDED, replace(FACTS, certain=True)).effect
+    assert after is not None
+    assert (after.kind, after.args["FRONTEND"]) == (EffectKind.TM_DELETE, "YES")
+
+
+def test_other_files_are_removed_where_they_are() -> None:
+    effect = decide(replace(vm_at(p.PROLOG_FAILURE), may_run_on=()), E.RECOVER_DELETE, WORD).effect
+    assert effect is not None
+    assert "FRONTEND" not in effect.args

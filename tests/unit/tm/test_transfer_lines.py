@@ -137,6 +137,18 @@ def test_a_vm_that_was_being_migrated_is_deleted_in_both_places() -> None:
     ]
 
 
+def test_a_vm_half_way_to_the_front_end_is_deleted_there_too() -> None:
+    new = SD.replace("/0/", "/100/")
+    assert lines(Step.DELETE, MIXED.partition("DISK=[DISK_ID=1")[0], ds_id=100, frontend=True) == [
+        f"DELETE qcow2 host2:{new}/disk.0 7 1",
+        f"DELETE qcow2 host2:{new} 7 100",
+        f"DELETE qcow2 front:{SD}/disk.0 7 1",
+        f"DELETE qcow2 front:{SD} 7 0",
+        f"DELETE qcow2 front:{new}/disk.0 7 1",
+        f"DELETE qcow2 front:{new} 7 100",
+    ]
+
+
 def test_a_step_may_be_about_an_earlier_history_record() -> None:
     assert lines(Step.EPILOG, ds_id=100, seq=0)[-1] == f"DELETE qcow2 host1:{SD} 7 0"
     assert lines(Step.EPILOG, ds_id=100, seq=1)[-1] == f"DELETE qcow2 host2:{SD.replace('/0/', '/100/')} 7 100"

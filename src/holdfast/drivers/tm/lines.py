@@ -10,7 +10,7 @@ delete) the suffix of one disk stays for the disks after it, volatile ones too: 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from holdfast.model.errors import HoldfastError
@@ -73,13 +73,14 @@ class Request:
     """One step for one VM.
 
     ``seq`` is the history record it works on, -1 the newest.  ``local``: the VM's files are on the front-end, which
-    says nothing to a step that brings them from there or to there.
+    says nothing to a step that brings them from there or to there.  ``frontend``: what is removed may be there as well.
     ``snapshot`` is the action on a disk snapshot (SNAP_CREATE, SNAP_REVERT, SNAP_DELETE), ``size_mb`` the new size.
     """
 
     step: Step
     seq: int = -1
     local: bool = False
+    frontend: bool = False
     disk_id: int = -1
     snapshot: str = ""
     snapshot_id: int = -1
@@ -249,6 +250,16 @@ class _Writer:
     def delete(self, disks: list[Section]) -> Iterator[Line]:
         yield from self._each("DELETE", disks, lambda disk: (self._file(disk),))
         yield self._whole("DELETE", self._here())
+        if self.request.frontend:
+            yield from self._delete_on_frontend(disks)
+
+    def _delete_on_frontend(self, disks: list[Section]) -> Iterator[Line]:
+        """Where the VM was parked, or was to be: under the datastore of this record or of the one before."""
+        there = replace(self.request, frontend=False, local=True)
+        before = record_before(self.vm, self.record)
+        records = {record.ds_id: record for record in (before, self.record) if record is not None}
+        for record in records.values():
+            yield from _Writer(there, self.vm, record, self.places).delete(disks)
 
     def delete_both(self, disks: list[Section]) -> Iterator[Line]:
         yield from self.delete(disks)

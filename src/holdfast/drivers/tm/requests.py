@@ -38,7 +38,7 @@ def request_of(effect: Effect, vm: Vm) -> Request:
         raise TransferError(f"{effect.kind.value} is not offered by this version")
     args = effect.args
     record = record_of(vm, _number(args, "SEQ") if args.get("SEQ") else -1)
-    request = Request(step, record.seq, args.get("LOCAL", "").upper() == "YES")
+    request = Request(step, record.seq, args.get("LOCAL") == "YES", args.get("FRONTEND") == "YES")
     if step is Step.DELETE:
         before = record_before(vm, record)
         both = before is not None and args.get("OTHER_HID") == str(before.hid) and before.hid != record.hid

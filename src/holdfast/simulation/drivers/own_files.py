@@ -115,7 +115,8 @@ def perform(job: Job) -> str:
     if kind is EffectKind.TM_PROLOG:
         storage.places[job.vm_id] = target
     elif kind in REMOVING:
-        if at not in lost_hosts(job) and at in (origin, job.other_hid):
+        on_frontend = FRONT_END if job.order.effect.args.get("FRONTEND") == "YES" else origin
+        if at not in lost_hosts(job) and at in (origin, job.other_hid, on_frontend):
             storage.places[job.vm_id] = NOWHERE
     elif at not in (origin, target):
         return f"line 1: neither host {origin} nor host {target} has the files"
