@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from holdfast.drivers.tm.layers import newest_layer
 from holdfast.drivers.tm.lines import Request, Step, TransferError
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
@@ -231,6 +234,27 @@ def test_a_disk_grows_and_never_shrinks(site: Site, image_format: str, kind: str
     assert (refused.ok, refused.certain) == (False, True)
     assert "disk.0 has 9 MB: it cannot shrink to 8 MB (line 1: RESIZE " in refused.message
     assert site.holds(disk, image_format, "0xab")
+
+
+def test_what_a_guest_writes_over_its_raw_disk_is_not_taken_for_the_disks_format(site: Site, tmp_path: Path) -> None:
+    vm = started(site, "raw")
+    claimed = tmp_path / "claimed"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", claimed, "100M"], check=True)
+    with (site.directory / "disk.0").open("r+b") as disk:
+        disk.write(claimed.read_bytes())
+    assert site.run(K.TM_RESIZE, vm, DISK_ID=0, SIZE=9) == OK
+    assert (site.directory / "disk.0").stat().st_size == 9 << 20
+    done = site.probe(K.TM_RESIZE, vm, DISK_ID=0, SIZE=9)
+    assert done
+    assert done.ok
+
+
+def test_layers_of_an_image_that_many_vms_link_at_once_are_begun_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            image = tmp_path / f"image{number}"
+            image.touch()
+            assert set(pool.map(newest_layer, [image] * 8)) == {tmp_path / f"image{number}.snap" / "0"}
 
 
 @FORMATS

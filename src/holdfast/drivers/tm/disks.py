@@ -123,7 +123,7 @@ class DiskActions:
             raise TransferError(f"SIZE is {size}, it must be a whole number of megabytes")
         disk = await self._disk(word, vm, clockwork)
         file = await clockwork.touch(lambda: file_of(disk), f"looking at {disk}")
-        about = await described(file, clockwork)
+        about = await described(file, clockwork, format_of(disk_at(vm, disk)))
         if about["virtual-size"] > int(size) * _MIB:
             has_mb = about["virtual-size"] // _MIB
             raise TransferError(f"{disk} has {has_mb} MB: it cannot shrink to {size} MB")

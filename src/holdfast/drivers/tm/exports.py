@@ -37,9 +37,8 @@ async def _await_export(uri: str, size_mb: int, clockwork: Clockwork) -> None:
     reason = "no time was left"
     while True:
         try:
-            about: Mapping[str, int] = json.loads(
-                await Clockwork(min(_TRY_S, clockwork.left_s)).run("qemu-img", "info", "--output=json", uri)
-            )
+            info = ("qemu-img", "info", "-f", "raw", "--output=json")
+            about: Mapping[str, int] = json.loads(await Clockwork(min(_TRY_S, clockwork.left_s)).run(*info, uri))
             if about["virtual-size"] >= size_mb * _MIB:
                 return
             reason = f"it is offered with {about['virtual-size'] // _MIB} MB, not {size_mb}"

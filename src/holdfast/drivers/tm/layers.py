@@ -17,6 +17,7 @@ of anybody's any more: :meth:`DiskLayers.merge_left_over`, before another VM get
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def newest_layer(image: Path) -> Path:
     folder = layout.snapshots_of(image)
     folder.mkdir(exist_ok=True)
     for name, target in ((folder.name, Path(".")), ("0", Path("..") / image.name)):
-        if not layout.is_there(folder / name):
+        with contextlib.suppress(FileExistsError):  # an earlier VM's, or one's that begins at the same moment
             (folder / name).symlink_to(target)
     return folder / str(max(_numbers(folder)))
 
@@ -229,9 +230,13 @@ class DiskLayers:
         return found
 
 
-async def described(path: Path, clockwork: Clockwork) -> dict[str, Any]:
-    """What qemu-img says about an image, in use or not: virtual-size, format, full-backing-filename …"""
-    about: dict[str, Any] = json.loads(await clockwork.run("qemu-img", "info", "-U", "--output=json", str(path)))
+async def described(path: Path, clockwork: Clockwork, image_format: str = "qcow2") -> dict[str, Any]:
+    """What qemu-img says about an image of this format, in use or not: virtual-size, full-backing-filename …
+
+    The format is never left to be guessed: a guest can make its raw disk look like one that names further files.
+    """
+    info = ("qemu-img", "info", "-U", "-f", image_format, "--output=json")
+    about: dict[str, Any] = json.loads(await clockwork.run(*info, str(path)))
     return about
 
 

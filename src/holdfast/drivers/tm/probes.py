@@ -52,7 +52,7 @@ class Probe:
         if request.step is Step.EPILOG_DETACH:
             return await self._detached(disk, clockwork)
         if request.step is Step.DISK_RESIZE:
-            return await self._resized(disk, request.size_mb, clockwork)
+            return await self._resized(disk, vm, request.size_mb, clockwork)
         return await self._snapshot(request, disk, vm, clockwork)
 
     def _directory(self, request: Request, vm: Vm) -> Path:
@@ -103,7 +103,7 @@ class Probe:
         if found is None:
             return ""
         if section.get("CLONE", "").upper() == "YES":
-            about = await described(found, clockwork)
+            about = await described(found, clockwork, format_of(section))
             return f"{disk} is there" if about.get("full-backing-filename") == str(image) else ""
         in_place = found == disk or found.parent == layout.snapshots_of(image)
         return f"{disk} is there" if in_place else ""
@@ -114,8 +114,8 @@ class Probe:
 
         return f"{disk} is gone" if await clockwork.touch(gone, f"looking at {disk}") else ""
 
-    async def _resized(self, disk: Path, size_mb: int, clockwork: Clockwork) -> str:
-        about = await described(disk, clockwork)
+    async def _resized(self, disk: Path, vm: Vm, size_mb: int, clockwork: Clockwork) -> str:
+        about = await described(disk, clockwork, format_of(disk_at(vm, disk)))
         return f"{disk} has {size_mb} MB" if about["virtual-size"] == size_mb * _MIB else ""
 
     async def _snapshot(self, request: Request, disk: Path, vm: Vm, clockwork: Clockwork) -> str:

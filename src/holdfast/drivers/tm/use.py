@@ -35,7 +35,7 @@ async def insist_unused(disk: Path, clockwork: Clockwork) -> None:
 
 async def _is_locked(disk: Path, clockwork: Clockwork) -> bool:
     try:
-        await clockwork.run("qemu-img", "info", str(disk))
+        await clockwork.run("qemu-img", "info", "-f", "raw", str(disk))  # the lock is on the file, whatever is in it
     except TransferOverdue:
         raise
     except TransferError as error:
