@@ -25,6 +25,7 @@ CLEAN, FOUND, NOT_SEEN = 0, 1, 2
 
 _FORMATS = (("xml", "x"), ("json", "j"), ("yaml", "y"))
 _INDENT = " " * 9
+_WIDTH = 80
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,10 +75,11 @@ def report_lines(report: Element) -> list[str]:
 def _finding(finding: Element) -> list[str]:
     size_kb = number_of(finding, "SIZE_BYTES") / 1024
     size = f", {memory_text(size_kb)}" if size_kb else ""
-    return [
-        f"{text_of(finding, 'KIND'):<8} {_where(finding)}{_whose(finding)}{size}: {text_of(finding, 'REASON')}",
-        f"{_INDENT}{harmless(text_of(finding, 'PATH'))}",
-    ]
+    what = f"{text_of(finding, 'KIND'):<8} {_where(finding)}{_whose(finding)}{size}"
+    path, reason = f"{_INDENT}{harmless(text_of(finding, 'PATH'))}", text_of(finding, "REASON")
+    if len(f"{what}: {reason}") <= _WIDTH:
+        return [f"{what}: {reason}", path]
+    return [what, path, *paragraph(reason, _INDENT)]
 
 
 def _where(element: Element) -> str:
@@ -102,4 +104,9 @@ def _summary(report: Element) -> list[str]:
     return paragraph(f"{text_of(report, 'PLACES')} directories looked through: {found}.{left_out}")
 
 
-_WORDS = {"ORPHAN": "orphaned", "REMNANT": "left by interrupted steps", "MISSING": "missing"}
+_WORDS = {
+    "ORPHAN": "orphaned",
+    "STRAY": "not where they belong",
+    "REMNANT": "left by interrupted steps",
+    "MISSING": "missing",
+}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 MOST_ENTRIES = 200_000
 Entry = list[str | int | bool]
-"""Path below the datastore, bytes on disk, whether it is a directory, whether it is a link that leads nowhere."""
+"""Path below the datastore, bytes on disk, whether it is a directory, whether it is a link to nowhere, its inode."""
 
 _BLOCK = 512
 
@@ -29,7 +29,7 @@ def inventory(directory: Path, most: int = MOST_ENTRIES) -> list[Entry]:
     for entry in _entries(directory):
         if entry.name.isdecimal() and entry.is_dir(follow_symlinks=False):
             inner = [_described(f"{entry.name}/{each.name}", each) for each in _entries(Path(entry.path))]
-            found.append([entry.name, sum(int(each[1]) for each in inner), True, False])
+            found.append([entry.name, sum(int(each[1]) for each in inner), True, False, entry.inode()])
             found += inner
         else:
             found.append(_described(entry.name, entry))
@@ -48,10 +48,10 @@ def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
 
 def _described(path: str, entry: os.DirEntry[str]) -> Entry:
     if entry.is_symlink():
-        return [path, 0, False, not os.path.exists(entry.path)]
+        return [path, 0, False, not os.path.exists(entry.path), entry.inode()]
     if entry.is_dir():
-        return [path, sum(_bytes(each) for each in _entries(Path(entry.path))), True, False]
-    return [path, _bytes(entry), False, False]
+        return [path, sum(_bytes(each) for each in _entries(Path(entry.path))), True, False, entry.inode()]
+    return [path, _bytes(entry), False, False, entry.inode()]
 
 
 def _bytes(entry: os.DirEntry[str]) -> int:

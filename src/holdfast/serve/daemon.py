@@ -165,7 +165,7 @@ class Daemon:
         images = ImageDriver(config.datastores_path, self._clock, protected)
         self.controller.imports = images.accounts
         self._capacity.on_host = capacity_of(hands)
-        self.controller.storage = StorageCheck(self.engine.state, inventory_of(hands))
+        self.controller.storage = StorageCheck(self.engine.state, inventory_of(hands), frontend=frontend)
         lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)
         libvirt = LibvirtDriver(self._watch.connections, vms_path, hypervisor, self._clock, tm=tm, hands=hands)
         environment = {"ONE_AUTH": str(config.auth_path), "ONE_XMLRPC": endpoint, "ONE_LOG_DIR": str(self._log_path())}

@@ -13,18 +13,8 @@ from pathlib import Path
 from holdfast.drivers import expendable
 from holdfast.drivers.inventory import Entry, inventory
 from holdfast.engine.state import State
-from holdfast.engine.storage_audit import (
-    FRONTEND,
-    Finding,
-    Found,
-    Ledger,
-    Place,
-    StorageReport,
-    Unseen,
-    agreed,
-    is_in_files,
-    is_seen_by_all,
-)
+from holdfast.engine.storage_audit import Finding, FindingKind, Ledger, StorageReport, Unseen, agreed, is_in_files
+from holdfast.engine.storage_looks import FRONTEND, Found, Looks, Place, is_seen_by_all
 from holdfast.model.enums import DatastoreType
 from holdfast.model.errors import HoldfastError
 from holdfast.model.host import Host
@@ -33,14 +23,27 @@ from holdfast.model.storage import Datastore
 LIMIT_S = 20.0
 AT_ONCE = 32
 
+_COMPARED = (FindingKind.STRAY, FindingKind.REMNANT)
+"""What is found by looking at another place as well."""
+
 HostInventory = Callable[[str, str, float], Awaitable[Sequence[Entry]]]
 """What a directory on a host holds, within a limit in seconds; raises HoldfastError."""
 
 
 class StorageCheck:
-    """The check; ``on_host`` looks at directories on hosts, None when nothing reaches them."""
+    """The check; ``on_host`` looks at directories on hosts, None when nothing reaches them.
 
-    def __init__(self, state: State, on_host: HostInventory | None = None, limit_s: float = LIMIT_S) -> None:
+    ``frontend`` is the name under which the controller's own machine is a host, if it is one.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        on_host: HostInventory | None = None,
+        limit_s: float = LIMIT_S,
+        frontend: str = FRONTEND,
+    ) -> None:
+        self._frontend = frontend
         self._state = state
         self._on_host = on_host
         self._limit_s = limit_s
@@ -48,20 +51,24 @@ class StorageCheck:
 
     async def report(self) -> StorageReport:
         """Looks now."""
-        ledger = Ledger(self._state)
+        ledger = self._ledger()
         places, unseen = self._places(ledger)
         found, failed = await self._audit(places, ledger)
-        suspects = {finding.place for finding in found}
-        again, failed_again = await self._audit(suspects, Ledger(self._state))
+        elsewhere = any(finding.vm_id >= 0 and finding.kind in _COMPARED for finding in found)
+        suspects = places if elsewhere else {finding.place for finding in found}
+        again, failed_again = await self._audit(suspects, self._ledger())
         findings = sorted(agreed(found, again), key=_order)
         trouble = sorted((*unseen, *failed, *failed_again), key=lambda each: (each.place.ds_id, each.place.host))
         seen = len(places) - len(failed)
         return StorageReport(tuple(findings), tuple(trouble), seen, tuple(sorted(ledger.busy_vms)))
 
+    def _ledger(self) -> Ledger:
+        return Ledger(self._state, self._frontend)
+
     async def _audit(self, places: Iterable[Place], before: Ledger) -> tuple[list[Finding], list[Unseen]]:
         looks = await asyncio.gather(*(self._look(place) for place in places))
         seen = [(place, entries) for place, entries in looks if not isinstance(entries, Unseen)]
-        findings = await asyncio.to_thread(_compare, seen, before, Ledger(self._state))
+        findings = await asyncio.to_thread(_compare, seen, before, self._ledger())
         return findings, [entries for _, entries in looks if isinstance(entries, Unseen)]
 
     async def _look(self, place: Place) -> tuple[Place, list[Found] | Unseen]:
@@ -105,18 +112,19 @@ class StorageCheck:
         """The hosts that have files of their own there."""
         if datastore.type is not DatastoreType.SYSTEM_DS or is_seen_by_all(datastore):
             return ()
-        return [host for host in self._state.hosts.values() if host.vm_mad != "dummy"]
+        mine = self._frontend
+        return [host for host in self._state.hosts.values() if host.vm_mad != "dummy" and host.name != mine]
 
 
-def _found(path: object, size: object, is_directory: object, is_broken: object) -> Found:
-    return Found(str(path), int(str(size)), bool(is_directory), bool(is_broken))
+def _found(path: object, size: object, is_directory: object, is_broken: object, inode: object) -> Found:
+    return Found(str(path), int(str(size)), bool(is_directory), bool(is_broken), int(str(inode)))
 
 
-def _compare(seen: Iterable[tuple[Place, Sequence[Found]]], before: Ledger, after: Ledger) -> list[Finding]:
+def _compare(seen: Sequence[tuple[Place, Sequence[Found]]], before: Ledger, after: Ledger) -> list[Finding]:
     """Takes long with many VMs, so it is done in a thread; all that it reads never changes."""
-    findings: list[Finding] = []
+    looks, findings = Looks(seen), list[Finding]()
     for place, entries in seen:
-        findings += agreed(before.audit(place, entries), after.audit(place, entries))
+        findings += agreed(before.audit(place, entries, looks), after.audit(place, entries, looks))
     return findings
 
 

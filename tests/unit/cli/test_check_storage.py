@@ -37,7 +37,15 @@ ONE_OF_EACH = (
     finding("MISSING", "/var/lib/holdfast/datastores/0/7/disk.0", "it does not exist", vm=7),
     finding("MISSING", "/var/lib/holdfast/datastores/1/6b02c6f2", "it does not exist", ds=1, image=3),
     finding("ORPHAN", "/var/lib/holdfast/datastores/0/99", "there is no such VM", size=512 << 20, vm=99),
-    finding("ORPHAN", "/var/lib/holdfast/datastores/100/7", "the VM's files are on host2", 100, "host1", 8192, vm=7),
+    finding(
+        "STRAY",
+        "/var/lib/holdfast/datastores/100/7",
+        "the VM's files are on host2: this is an old copy, or the same storage seen from here",
+        100,
+        "host1",
+        8192,
+        vm=7,
+    ),
     finding("REMNANT", "/var/lib/holdfast/datastores/1/def.draft.0a", "an interrupted step left it", 1, size=4096),
 )
 

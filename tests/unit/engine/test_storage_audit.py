@@ -8,7 +8,8 @@ import pytest
 
 from holdfast.engine.ports import Snapshot
 from holdfast.engine.state import State
-from holdfast.engine.storage_audit import FRONTEND, Finding, FindingKind, Found, Ledger, Place, agreed
+from holdfast.engine.storage_audit import Finding, FindingKind, Ledger, agreed
+from holdfast.engine.storage_looks import FRONTEND, Found, Looks, Place
 from holdfast.model.effect import Effect
 from holdfast.model.enums import DatastoreType, EffectKind, HistoryAction, ImageState, ImageType
 from holdfast.model.storage import Datastore, Image
@@ -46,11 +47,27 @@ def effect(kind: EffectKind, subject: int) -> Effect:
     return Effect(5, kind, subject, 1, 0.0, 9.0, 1)
 
 
-def audit(place: Place, objects: list[Vm | Image | Effect], *found: str | Found) -> list[tuple[str, str, str]]:
+def audit(
+    place: Place,
+    objects: list[Vm | Image | Effect],
+    *found: str | Found,
+    elsewhere: dict[Place, list[Found]] | None = None,
+    frontend: str = FRONTEND,
+) -> list[tuple[str, str, str]]:
     """Kind, path and reason of each finding; entries without a dot or slash are directories."""
-    entries = [each if isinstance(each, Found) else Found(each, is_directory=each.isdecimal()) for each in found]
-    ledger = Ledger(State(Snapshot(1, [*DATASTORES, *objects])))
-    return [(each.kind.value, each.path, each.reason) for each in ledger.audit(place, entries)]
+    entries = looked(*found)
+    ledger = Ledger(State(Snapshot(1, [*DATASTORES, *objects])), frontend)
+    looks = Looks([(place, entries), *(elsewhere or {}).items()])
+    return [(each.kind.value, each.path, each.reason) for each in ledger.audit(place, entries, looks)]
+
+
+def looked(*found: str | Found, inode: int = 0) -> list[Found]:
+    """What a look finds; the numbers of the files begin there."""
+    inodes = range(inode, inode + len(found)) if inode else [0] * len(found)
+    return [
+        each if isinstance(each, Found) else Found(each, is_directory=each.isdecimal(), inode=number)
+        for each, number in zip(found, inodes, strict=True)
+    ]
 
 
 def test_what_belongs_where_it_is_is_no_finding() -> None:
@@ -68,11 +85,51 @@ def test_a_directory_without_a_vm_is_an_orphan() -> None:
     ]
 
 
-def test_a_directory_that_its_vm_has_left_is_an_orphan() -> None:
-    assert audit(SYSTEM, [vm(ds_id=100)], "7", "7/disk.0") == [("ORPHAN", "7", "the VM's files are on datastore 100")]
-    elsewhere = replace(SSH, host="host2")
-    assert audit(elsewhere, [vm(ds_id=100)], "7") == [("ORPHAN", "7", "the VM's files are on host1")]
-    assert audit(replace(SSH, host=FRONTEND), [vm(ds_id=100)], "7") == [("ORPHAN", "7", "the VM's files are on host1")]
+OLD = "this is an old copy, or the same storage seen from here"
+LAST = "this may be the last copy"
+
+
+def test_a_directory_that_its_vm_has_left_is_a_stray() -> None:
+    at_home = {SSH: looked("7", "7/disk.0")}
+    said = ("STRAY", "7", f"the VM's files are on datastore 100: {OLD}")
+    assert audit(SYSTEM, [vm(ds_id=100)], "7", "7/disk.0", elsewhere=at_home) == [said]
+    for host in ("host2", FRONTEND):
+        found = audit(replace(SSH, host=host), [vm(ds_id=100)], "7", elsewhere=at_home)
+        assert found == [("STRAY", "7", f"the VM's files are on host1: {OLD}")]
+
+
+def test_what_may_be_the_last_copy_is_said_to_be_one() -> None:
+    there, moved = replace(SSH, host="host2"), vm((VmState.POWEROFF, LcmState.LCM_INIT), ds_id=100)
+    unseen = f"the VM's files belong on host1, where nobody could look: {LAST}"
+    assert audit(there, [moved], "7", "7/disk.0") == [("STRAY", "7", unseen)]
+    broken = Found("7/disk.0", is_broken_link=True)
+    for at_home in (looked(), looked("7", "7/disk.1"), looked("7", broken), looked("7.moved")):
+        found = audit(there, [moved], "7", "7/disk.0", elsewhere={SSH: at_home})
+        assert found == [("STRAY", "7", f"the VM's files belong on host1 and are not all there: {LAST}")]
+
+
+def test_what_a_move_set_aside_is_no_remnant_before_the_copy_is_seen_where_it_belongs() -> None:
+    last = ("STRAY", "7.moved", "a move set it aside and has not ended: it may be the last copy of the VM's files")
+    assert audit(SSH, [vm((VmState.ACTIVE, LcmState.BOOT_FAILURE), ds_id=100)], "7.moved", "7", "7/disk.1")[0] == last
+    between = vm((VmState.ACTIVE, LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE), ds_id=100)
+    assert audit(SSH, [between], "7.moved", elsewhere={replace(SSH, host="host2"): looked("7", "7/disk.0")}) == [last]
+    arrived = vm(ds_id=100, hostname="host2")
+    found = audit(SSH, [arrived], "7.moved", elsewhere={replace(SSH, host="host2"): looked("7", "7/disk.0")})
+    assert found == [("REMNANT", "7.moved", "an interrupted step left it")]
+
+
+def test_storage_that_two_hosts_mount_holds_no_stray() -> None:
+    there, files = replace(SSH, host="host2"), ("7", "7/disk.0")
+    same = {SSH: looked(*files, inode=40)}
+    assert audit(there, [vm(ds_id=100)], *looked(*files, inode=40), elsewhere=same) == []
+    [(kind, _, reason)] = audit(there, [vm(ds_id=100)], *looked(*files, inode=50), elsewhere=same)
+    assert (kind, reason) == ("STRAY", f"the VM's files are on host1: {OLD}")
+
+
+def test_the_files_of_a_host_that_is_the_front_end_are_looked_at_there() -> None:
+    here = replace(SSH, host=FRONTEND)
+    assert audit(here, [vm(ds_id=100)], "7", "7/disk.0", frontend="host1") == []
+    assert audit(here, [vm(ds_id=100)], frontend="host1") == [("MISSING", "7/disk.0", "it does not exist")]
 
 
 def test_a_disk_that_its_vm_does_not_have_is_an_orphan_and_that_of_the_context_is_not() -> None:
@@ -128,7 +185,8 @@ def test_a_parked_vm_has_its_files_on_the_front_end() -> None:
     here = replace(SSH, host=FRONTEND)
     assert audit(here, [parked], "7", "7/disk.0") == []
     assert audit(here, [parked]) == [("MISSING", "7/disk.0", "it does not exist")]
-    assert audit(SSH, [parked], "7") == [("ORPHAN", "7", "the VM's files are on the front-end")]
+    found = audit(SSH, [parked], "7", elsewhere={here: looked("7", "7/disk.0")})
+    assert found == [("STRAY", "7", f"the VM's files are on the front-end: {OLD}")]
 
 
 @pytest.mark.parametrize("kind", [EffectKind.TM_MIGRATE, EffectKind.TM_DELETE, EffectKind.VMM_DEPLOY])

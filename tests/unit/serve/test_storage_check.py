@@ -135,3 +135,32 @@ def test_what_only_a_driver_knows_is_not_said_to_be_well(tmp_path: Path) -> None
     state.publish(Changes(1, [Datastore(102, "d", DatastoreType.SYSTEM_DS, "dummy", "-", f"{tmp_path}/102")]))
     [unseen] = report(StorageCheck(state)).unseen
     assert (unseen.place.ds_id, unseen.reason) == (101, "only its driver (ceph) knows where its files are")
+
+
+def test_a_host_that_is_the_controllers_own_machine_is_not_looked_at_twice(tmp_path: Path) -> None:
+    state = State(Snapshot(1, []))
+    system = Datastore(0, "system", DatastoreType.SYSTEM_DS, "ssh", "-", f"{tmp_path}/0")
+    state.publish(Changes(1, [system, Host(1, "host1", HostState.MONITORED, "kvm", "kvm"), vm(7)]))
+    (tmp_path / "0/7").mkdir(parents=True)
+    (tmp_path / "0/7/disk.0").touch()
+
+    async def look(host: str, path: str, limit_s: float) -> Sequence[Entry]:
+        raise AssertionError(host)
+
+    checked = report(StorageCheck(state, look, frontend="host1"))
+    assert (checked.findings, checked.unseen, checked.places) == ((), (), 1)
+
+
+def test_two_hosts_with_one_storage_have_no_stray_and_an_old_copy_is_one(tmp_path: Path) -> None:
+    system = Datastore(0, "system", DatastoreType.SYSTEM_DS, "ssh", "-", f"{tmp_path}/front")
+    hosts = [Host(oid, f"host{oid}", HostState.MONITORED, "kvm", "kvm") for oid in (1, 2, 3)]
+    state = State(Snapshot(1, [system, *hosts, vm(7)]))
+    for name in ("one", "other"):
+        (tmp_path / name / "7").mkdir(parents=True)
+        (tmp_path / name / "7/disk.0").touch()
+
+    async def look(host: str, path: str, limit_s: float) -> Sequence[Entry]:
+        return inventory(tmp_path / ("other" if host == "host3" else "one"))
+
+    [stray] = report(StorageCheck(state, look)).findings
+    assert (stray.kind.value, stray.place.host, stray.path) == ("STRAY", "host3", "7")

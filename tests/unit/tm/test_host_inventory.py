@@ -50,7 +50,7 @@ def test_orphans_and_missing_files_on_hosts_are_found_and_a_host_that_is_off_is_
         assert "host2" in report.unseen[0].reason
         with running(site.host2):
             again = asyncio.run(check())
-        assert ("ORPHAN", "host2", "7") in [(each.kind.value, each.place.host, each.path) for each in again.findings]
+        assert ("STRAY", "host2", "7") in [(each.kind.value, each.place.host, each.path) for each in again.findings]
         assert again.unseen == ()
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 from holdfast.api.views.markup import ids, text
-from holdfast.engine.storage_audit import Finding, Place, StorageReport, Unseen
+from holdfast.engine.storage_audit import Finding, StorageReport, Unseen
+from holdfast.engine.storage_looks import Place
+
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\\]")
 
 
 def storage_check(report: StorageReport) -> str:
@@ -19,7 +25,7 @@ def storage_check(report: StorageReport) -> str:
 def _finding(finding: Finding) -> str:
     return (
         f"<FINDING><KIND>{finding.kind.value}</KIND>{_place(finding.place)}"
-        f"<PATH>{text(finding.place.path)}/{text(finding.path)}</PATH><SIZE_BYTES>{finding.size_bytes}</SIZE_BYTES>"
+        f"<PATH>{text(finding.place.path)}/{text(_spelled(finding.path))}</PATH><SIZE_BYTES>{finding.size_bytes}</SIZE_BYTES>"
         f"<VM_ID>{finding.vm_id}</VM_ID><IMAGE_ID>{finding.image_id}</IMAGE_ID><REASON>{text(finding.reason)}</REASON>"
         f"</FINDING>"
     )
@@ -30,6 +36,19 @@ def _unseen(unseen: Unseen) -> str:
         f"<UNSEEN>{_place(unseen.place)}<PATH>{text(unseen.place.path)}</PATH><REASON>{text(unseen.reason)}</REASON>"
         f"</UNSEEN>"
     )
+
+
+def _spelled(name: str) -> str:
+    r"""The name, and no other file's: a byte that XML or a terminal cannot show is ``\x07``, a backslash ``\x5c``."""
+    return _UNSHOWN.sub(lambda found: "".join(f"\\x{byte:02x}" for byte in _bytes(found.group())), name)
+
+
+def _bytes(character: str) -> bytes:
+    """What it is on disk; a byte that is no text there is a lone surrogate here."""
+    try:
+        return os.fsencode(character)
+    except UnicodeEncodeError:  # a host says what it likes
+        return character.encode("utf-8", "surrogatepass")
 
 
 def _place(place: Place) -> str:
