@@ -26,8 +26,8 @@ def _may_run_elsewhere(vm: Vm, hid: int) -> str | None:
         return None
     return (
         f"VM {vm.oid} may still run on host {', '.join(map(str, others))}: without proof that the host is dead it is "
-        f"not started elsewhere. Fence the host or confirm that it is off: onehost failover list, then "
-        f"onehost failover confirm ID."
+        f"not started elsewhere. If the host is in touch, its agent settles this within half a minute; if it is lost: "
+        f"fence the host or confirm that it is off (onehost failover list, onehost failover confirm ID)."
     )
 
 
@@ -89,6 +89,11 @@ def _only_here(vm: Vm, facts: Facts) -> str | None:
 def _host_in_touch(vm: Vm, facts: Facts) -> str | None:
     if not facts.host_lost:
         return None
+    if vm.hid not in vm.may_run_on:
+        return (
+            f"Host {vm.hid} is lost: VM {vm.oid} does not run there, and cannot be started there until it is back. If "
+            f"its disks are on shared storage: onevm migrate {vm.oid} HOST, then onevm resume {vm.oid}"
+        )
     return (
         f"Host {vm.hid} is lost and not proven dead: VM {vm.oid} may still run there and no driver can reach it. "
         f"Fence the host or confirm that it is off (onehost failover list, onehost failover confirm ID) and try again."

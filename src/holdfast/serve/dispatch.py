@@ -1,7 +1,8 @@
 """Takes committed effects to their drivers and brings the answers back as events.
 
 Starts are paced per destination host.  After a restart every open effect is *reconciled*: the driver looks at the world
-first and does only what is not done.  When the engine supersedes or expires an effect, its task is cancelled.
+first and does only what is not done.  When the engine supersedes or expires an effect, its task is cancelled; what is
+next for the same VM waits until that one has let go: a killed program may need a moment.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from holdfast.engine.engine import Batch
 from holdfast.engine.events import Answered, Event
@@ -36,6 +38,10 @@ Those that touch storage have these turns on each datastore, so that one that ha
 """
 
 
+LETS_GO_S = 10.0
+"""How long the next effect of a VM waits for a cancelled one; on a storage that hangs nothing ends by itself."""
+
+
 class Dispatcher:
     """Runs one task for each open effect; ``driver_of`` chooses the driver by effect and host.
 
@@ -60,6 +66,7 @@ class Dispatcher:
         self._pace: dict[int, asyncio.Semaphore] = {}
         self._turns: dict[tuple[EffectKind, int], asyncio.Semaphore] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ending: dict[int, set[asyncio.Task[None]]] = {}
 
     def take(self, batch: Batch) -> None:
         """Hands out the batch's effects, and cancels those that it closed without their driver: superseded, expired."""
@@ -67,8 +74,20 @@ class Dispatcher:
             if isinstance(stored, Effect) and not stored.state.is_open:
                 task = self._tasks.pop(stored.oid, None)
                 if task is not None:
-                    task.cancel()
+                    self._cancel(task, stored)
         self._start(batch.effects, again=False)
+
+    def _cancel(self, task: asyncio.Task[None], effect: Effect) -> None:
+        task.cancel()
+        if effect.kind in _VM_KINDS and not task.done():
+            self._ending.setdefault(effect.subject, set()).add(task)
+            task.add_done_callback(partial(self._ended, effect.subject))
+
+    def _ended(self, vm_id: int, task: asyncio.Task[None]) -> None:
+        ending = self._ending.get(vm_id, set())
+        ending.discard(task)
+        if not ending:
+            self._ending.pop(vm_id, None)
 
     def reconcile(self, effects: Iterable[Effect]) -> None:
         """Effects that were under way when the controller stopped."""
@@ -80,6 +99,8 @@ class Dispatcher:
             self._tasks[effect.oid] = task
 
     async def _carry_out(self, effect: Effect, again: bool) -> None:
+        if effect.kind in _VM_KINDS and (before := self._ending.get(effect.subject)):
+            await asyncio.wait(set(before), timeout=LETS_GO_S)
         order = self._order(effect)
         try:
             answer = await self._answer(order, again)
@@ -134,7 +155,7 @@ class Dispatcher:
 
     async def close(self, limit_s: float = 5.0) -> None:
         """Stops all tasks; what they were doing is reconciled at the next start."""
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *(task for ending in self._ending.values() for task in ending)]
         for task in tasks:
             task.cancel()
         if tasks:

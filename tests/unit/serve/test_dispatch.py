@@ -57,6 +57,23 @@ class Broken(Recorded):
         raise ZeroDivisionError("a bug")
 
 
+class Reluctant(Recorded):
+    """Its transfers need a while to end when they are cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lets_go = asyncio.Event()
+
+    async def run(self, order: Order) -> Answer:
+        self.ran.append(order)
+        if order.effect.kind is EffectKind.TM_PROLOG:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await self.lets_go.wait()
+        return Answer(True, f"did {order.effect.oid}")
+
+
 def effect(oid: int, kind: EffectKind = EffectKind.VMM_DEPLOY, subject: int = 0, host_id: int = 0) -> Effect:
     return Effect(oid, kind, subject, host_id, NOW, NOW + 60, 1, EffectState.RUNNING)
 
@@ -178,6 +195,22 @@ def test_an_effect_that_the_engine_closed_is_cancelled_and_answers_nothing(endin
         stand.driver.gate.set()
         await stand.until(lambda: stand.answered == [2])
         assert [order.effect.oid for order in stand.driver.ran] == [0, 2], "the one that waited never began"
+
+    play(scenario)
+
+
+def test_the_next_order_of_a_vm_waits_until_a_cancelled_one_has_let_go_and_others_do_not() -> None:
+    async def scenario() -> None:
+        driver = Reluctant()
+        stand = Stand(driver)
+        prolog = effect(0, EffectKind.TM_PROLOG)
+        stand.dispatcher.take(batch_of(prolog))
+        await stand.until(lambda: len(driver.ran) == 1)
+        stand.dispatcher.take(batch_of(closed(prolog, EffectState.SUPERSEDED), effect(1), effect(2, subject=5)))
+        await stand.until(lambda: stand.answered == [2])
+        assert [order.effect.oid for order in driver.ran] == [0, 2]
+        driver.lets_go.set()
+        await stand.until(lambda: stand.answered == [1, 2])
 
     play(scenario)
 

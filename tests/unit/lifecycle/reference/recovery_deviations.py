@@ -18,7 +18,7 @@ from tests.unit.lifecycle.reference.expectation import Instead, Table, entries, 
 from tests.unit.lifecycle.reference.removal_deviations import FAILED_BOOTS, TRANSFERS
 
 UNPROVEN = "without proof that the host is dead"
-IS_LOST = "is lost and not proven dead"
+IS_LOST = "is lost"
 LOST = {"host_lost": True}
 STILL_THERE = "A domain of VM 42 may still run on host"
 BOOTS = "BOOT BOOT_UNKNOWN BOOT_POWEROFF BOOT_SUSPENDED BOOT_STOPPED BOOT_UNDEPLOY BOOT_MIGRATE"
