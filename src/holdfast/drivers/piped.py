@@ -1,6 +1,9 @@
 """A program that is talked to while it runs: open pipes to its stdin and stdout, its last words on stderr kept.
 
 Where a program only gets its input and gives its output, use :mod:`holdfast.drivers.process`.
+
+What talks may be a host in somebody else's hands: however much it says, everybody else has their turn between any two
+pieces of it, and no more than one line of a limited length is kept.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ import asyncio
 import fcntl
 import os
 import subprocess
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import IO
@@ -16,10 +20,11 @@ from typing import IO
 from holdfast.drivers.process import Sink
 from holdfast.drivers.process_group import ProcessGroup, start
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 _PIPE_BYTES = 1 << 20
+_TURN = 1 << 10
 _LAST_WORDS = 1 << 16
-_LONGEST_LINE = 1 << 26
+_LONGEST_LINE = 1 << 25
 
 
 class Piped:
@@ -32,8 +37,9 @@ class Piped:
         assert popen.stderr
         self._group = group
         self.stdin, self.stdout = popen.stdin, popen.stdout
-        self.stderr = Sink(asyncio.get_running_loop(), popen.stderr, _LAST_WORDS)
-        self._pending = bytearray()
+        self.stderr = Sink(asyncio.get_running_loop(), popen.stderr, _LAST_WORDS, _LAST_WORDS)
+        self._lines: deque[bytes] = deque()
+        self._begun: list[bytes] = []
         for pipe in (self.stdin, self.stdout):
             os.set_blocking(pipe.fileno(), False)
             with suppress(OSError):  # an ordinary user may have used up his share: it works, more slowly
@@ -44,24 +50,37 @@ class Piped:
         left = memoryview(data)
         while left:
             try:
-                left = left[os.write(self.stdin.fileno(), left) :]
+                left = left[os.write(self.stdin.fileno(), left[:_PIPE_BYTES]) :]
+                await asyncio.sleep(0)
             except BlockingIOError:
                 await writable(self.stdin)
 
     async def read_line(self) -> bytes:
         """The next line of its output with its end; empty after the last one.  Raises OverflowError for a huge one."""
-        seen = 0
-        while (end := self._pending.find(b"\n", seen)) < 0:
-            seen = len(self._pending)
+        kept = sum(map(len, self._begun))
+        while not self._lines:
             chunk = await self._read()
-            self._pending += chunk
             if not chunk:
-                end = seen - 1
-                break
-            if seen > _LONGEST_LINE:
+                return self._end_of_line()
+            kept += len(chunk)
+            self._split(chunk)
+            if kept > _LONGEST_LINE and not self._lines:
                 raise OverflowError
-        line = bytes(self._pending[: end + 1])
-        del self._pending[: end + 1]
+            await asyncio.sleep(0)
+        return self._lines.popleft()
+
+    def _split(self, chunk: bytes) -> None:
+        """Each byte is looked at once, however long the line."""
+        *ended, begun = chunk.split(b"\n")
+        for piece in ended:
+            self._begun.append(piece + b"\n")
+            self._lines.append(self._end_of_line())
+        if begun:
+            self._begun.append(begun)
+
+    def _end_of_line(self) -> bytes:
+        line = b"".join(self._begun)
+        self._begun.clear()
         return line
 
     async def read_exactly_to(self, mark: bytes, limit: int) -> bool:
@@ -72,6 +91,8 @@ class Piped:
             if not byte:
                 return False
             seen += byte
+            if not len(seen) % _TURN:
+                await asyncio.sleep(0)
         return len(seen) < limit or seen.endswith(mark + b"\n")
 
     async def _read(self, most: int = _CHUNK) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -27,6 +28,44 @@ def test_a_line_without_end_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(OverflowError):
         asyncio.run(work())
+
+
+def test_who_never_stops_talking_keeps_nobody_else_waiting() -> None:
+    async def work(text: str) -> tuple[float, float]:
+        """How long a read took that had 0.5 s, and the longest time that the loop stood still."""
+        loop = asyncio.get_running_loop()
+        longest, begun = 0.0, loop.time()
+
+        async def watch() -> None:
+            nonlocal longest
+            last = loop.time()
+            while True:
+                await asyncio.sleep(0.01)
+                longest, last = max(longest, loop.time() - last), loop.time()
+
+        watching = asyncio.create_task(watch())
+        async with piped(["sh", "-c", text]) as program:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    while await program.read_line():
+                        pass
+            took = loop.time() - begun
+        watching.cancel()
+        return took, longest
+
+    for text in ("exec yes", "while :; do head -c 20000000 /dev/zero; echo; done"):
+        took, longest = asyncio.run(work(text))
+        assert 0.5 <= took < 5
+        assert longest < 2
+
+
+def test_the_last_words_of_a_program_are_kept_after_much_noise() -> None:
+    async def work() -> bytes:
+        async with piped(["sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x >&2; echo last >&2"]) as program:
+            assert await program.ends() == 0
+            return program.stderr.end
+
+    assert asyncio.run(work()).endswith(b"xlast\n")
 
 
 def test_after_the_mark_not_one_byte_is_read() -> None:

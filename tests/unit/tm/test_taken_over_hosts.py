@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.drivers.piped import piped
+from holdfast.drivers.ssh import Ssh, SshSettings
+from holdfast.drivers.tm.account import Account
 from holdfast.drivers.tm.inspection import insist_on_own_layers, insist_on_plain_tree, insist_on_whole_image
 from holdfast.drivers.tm.lines import TransferError
+from holdfast.drivers.tm.remote import Hand
 from holdfast.drivers.tm.tools import Clockwork
 from holdfast.model.enums import EffectKind
 from holdfast.model.snapshot import DiskSnapshots
@@ -270,3 +274,51 @@ def look_at_layers(directory: Path, *disks: str) -> None:
 async def look_at_image(file: Path) -> None:
     """As it is done when an image has come back."""
     await insist_on_whole_image(file, "qcow2", f"{ORIGIN}/disk.0", Clockwork(10.0))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"log": 5}',
+        '{"log": [1, 2]}',
+        '{"copied": [1]}',
+        '{"copied": ["a", 1.5e999]}',
+        "[" * 5000,
+        "{" + '"a":{' * 9999,
+    ],
+)
+def test_what_no_hand_says_is_not_heard(said: str) -> None:
+    heard: list[object] = []
+
+    async def work() -> object:
+        async with piped(["sh", "-c", "cat; echo; echo '{\"answer\": 7}'"]) as program:
+            await program.write(f"{said}\n".encode())
+            program.end_input()
+            account = Account(lambda *words: heard.append(words))
+            return await Hand(the_client(), "host1", program, Clockwork(5.0, account), is_here=True).answer()
+
+    assert asyncio.run(work()) == 7
+    assert not heard
+
+
+def test_a_host_may_not_fill_the_log(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with piped(["sh", "-c", 'exec yes \'{"log": ["I", "hello"]}\'']) as program:
+            await Hand(the_client(), "host1", program, Clockwork(10.0), is_here=True).answer()
+
+    with pytest.raises(TransferError, match="host1: it said more than 1000 things"):
+        asyncio.run(work())
+
+
+def test_a_file_whose_name_is_no_text_goes_along(site: SshSite) -> None:
+    vm = placed(site.vm(site.disk(site.image("aaa", "raw"), "raw")), 1)
+    ok(site.run(K.TM_PROLOG, vm))
+    name = b"core.\xff\xfe"
+    (site.host1.directory / os.fsdecode(name)).write_text("core")
+    ok(site.run(K.TM_MIGRATE, placed(vm, 1, 2)))
+    assert name in os.listdir(os.fsencode(site.host2.directory))
+
+
+def the_client() -> Ssh:
+    """A client that is asked for nothing."""
+    return Ssh(SshSettings(Path("/nonexistent/control")))

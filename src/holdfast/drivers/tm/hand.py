@@ -155,7 +155,7 @@ async def _send(orders: HandOrders, order: Order, clockwork: Clockwork) -> None:
     directory, names = await clockwork.touch(lambda: orders.sent_from(order), "looking for what is to be sent")
     what = ["--null", "--files-from=-"]
     tar = ["tar", "--create", _RECORD, "--sparse", "--numeric-owner", "--file=-", f"--directory={directory}", *what]
-    listed = b"".join(f"./{name}".encode() + b"\0" for name in names)
+    listed = b"".join(b"./" + os.fsencode(name) + b"\0" for name in names)
     await _tar(tar, listed, _STDOUT, f"reading {directory}", clockwork)
 
 

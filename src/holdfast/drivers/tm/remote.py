@@ -61,6 +61,7 @@ _NOISE_LIMIT = 1 << 16
 _LAST_WORDS = 500
 _NOT_FOUND = 127
 _CLEAN_LIMIT_S = 5.0
+_MOST_WORDS = 1000
 
 
 class Hands:
@@ -130,6 +131,7 @@ class Hand:
         self.host, self.program = host, program
         self._ssh, self._clockwork, self._is_here = ssh, clockwork, is_here
         self._beats: asyncio.Task[None] | None = None
+        self._words = 0
 
     async def begin(self, order: Mapping[str, Any], silence_s: float) -> None:
         """Sends it there with its order; unless it is fed with data, it never waits ``silence_s`` for a sound."""
@@ -166,7 +168,8 @@ class Hand:
                 code = await self.program.ends()
         except TimeoutError:
             raise TransferOverdue(f"host {self.host}: the time was up before it had answered") from None
-        for line in bytes(self.program.stderr.kept).splitlines():
+        stderr = self.program.stderr
+        for line in bytes(stderr.kept + stderr.end).splitlines():
             what = _said(line)
             if what is not None and self._is_last(what):
                 self._result(what)
@@ -179,17 +182,20 @@ class Hand:
             self._beats.cancel()
 
     def _is_last(self, what: Mapping[str, Any]) -> bool:
-        account = self._clockwork.account
-        if "log" in what:
-            severity, text = what["log"]
-            account.log(severity, text)
-        elif "copied" in what:
-            account.copied(*what["copied"])
+        """Whatever else it says is passed on, if it is what a hand says: a host in other hands may say anything."""
+        match what:
+            case {"log": [str(severity), str(text)]}:
+                self._words += 1
+                if self._words > _MOST_WORDS:
+                    raise TransferError(f"host {self.host}: it said more than {_MOST_WORDS} things about one order")
+                self._clockwork.account.log(severity, text)
+            case {"copied": [int(done), int(total)]}:
+                self._clockwork.account.copied(done, total)
         return "answer" in what or "failed" in what
 
     def _result(self, what: Mapping[str, Any]) -> Any:
         if "failed" in what:
-            kind = TransferOverdue if what["overdue"] else TransferError
+            kind = TransferOverdue if what.get("overdue") else TransferError
             raise kind(f"host {self.host}: {what['failed']}")
         return what["answer"]
 
@@ -208,7 +214,7 @@ class Hand:
             return TransferOverdue(f"host {self.host}: the time was up before it had answered")
 
     def _ended_early(self, code: int) -> TransferError:
-        said = bytes(self.program.stderr.kept)
+        said = bytes(self.program.stderr.kept + self.program.stderr.end)
         if code == CONNECTION_FAILED and not self._is_here:
             return TransferOverdue(self._ssh.lost(self.host, said))
         words = " ".join(said.decode(errors="replace").split())[-_LAST_WORDS:] or "it gave no reason"
@@ -223,7 +229,7 @@ def _said(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         what = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return what if isinstance(what, dict) else None
 
