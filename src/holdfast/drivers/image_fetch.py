@@ -26,6 +26,7 @@ from urllib import request
 
 from holdfast.drivers.image_origin import PathRules, open_checked, scheme_of
 from holdfast.drivers.tm.lines import TransferError
+from holdfast.model.free_text import printable, shortened
 
 DIGESTS = ("MD5", "SHA1", "SHA256", "SHA512")
 """Checksums that a template may give, by attribute."""
@@ -47,6 +48,7 @@ _HOLE = bytes(_BLOCK)
 _MODE = 0o660
 _TELL_EVERY_S = 0.5
 _STALL_S = 30.0
+_SAID_LIMIT = 200
 
 Tell = Callable[[int, int], None]
 """Is told the bytes read, and how many there are (0 when nobody knows)."""
@@ -73,7 +75,8 @@ class Source(io.RawIOBase):
         try:
             data = self._file.read(len(buffer))
         except (OSError, HTTPException) as error:
-            self.trouble = TransferError(f"reading stopped after {self.count} bytes: {error}")
+            said = shortened(printable(str(error)), _SAID_LIMIT)
+            self.trouble = TransferError(f"reading stopped after {self.count} bytes: {said}")
             raise
         for digest in self._digests.values():
             digest.update(data)
@@ -148,7 +151,9 @@ def fetch(order: Mapping[str, Any], tell: Tell) -> None:
     rules = PathRules(**{name: tuple(words) for name, words in order["rules"].items()})
     file, total, needed_bytes = _fetched(origin) if scheme_of(origin) else _opened(origin, rules)
     with file:
-        if needed_bytes > limit_bytes:
+        # Without a check of capacity what a server announces refuses nothing: much of it may be holes.
+        counts = bool(order["capacity_checked"]) or not scheme_of(origin)
+        if counts and needed_bytes > limit_bytes:
             raise TransferError(no_room(origin, needed_bytes, limit_bytes))
         source = Source(file, total, order["digests"], tell)
         target = Target(str(order["target"]), limit_bytes)
@@ -204,6 +209,12 @@ def _fetched(origin: str) -> tuple[IO[bytes], int, int]:
         answer = _web().open(request.Request(origin, headers={"User-Agent": "holdfast"}), timeout=_STALL_S)
     except url_error.HTTPError as error:
         raise TransferError(f"{origin} cannot be fetched: the server answers {error.code} {error.reason}") from None
+    except HTTPException as error:
+        said = shortened(printable(f"{type(error).__name__}: {error}"), _SAID_LIMIT)
+        raise TransferError(
+            f"{origin} cannot be fetched: the server does not answer as a web server does ({said}); see that the "
+            f"address and the port are those of one"
+        ) from None
     except (url_error.URLError, OSError, ValueError) as error:
         reason = error.reason if isinstance(error, url_error.URLError) else error
         raise TransferError(f"{origin} cannot be fetched: {reason}") from None
@@ -246,6 +257,9 @@ def main() -> int:
         fetch(json.load(sys.stdin), tell)
     except TransferError as error:
         _say(ok=False, message=error.message)
+        return 1
+    except Exception as error:  # noqa: BLE001 - what is shown to a user is a sentence, never where our program was
+        _say(ok=False, message=shortened(printable(f"fetching failed: {type(error).__name__}: {error}"), _SAID_LIMIT))
         return 1
     _say(ok=True)
     return 0

@@ -34,13 +34,18 @@ _PROGRAM = (sys.executable, "-P", "-m", "holdfast.drivers.image_fetch")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is imported under which rules.  ``digests``: checksums by name; ``room_bytes``: the most it may take."""
+    """What is imported under which rules.
+
+    ``digests``: checksums by name; ``room_bytes``: the most it may take; ``capacity_checked``: what a server announces
+    is refused at once when it is more.
+    """
 
     origin: str
     rules: PathRules
     room_bytes: int
     digests: Mapping[str, str] = field(default_factory=dict)
     unpack: bool = True
+    capacity_checked: bool = True
 
 
 async def bring(wanted: Wanted, draft: Path, clockwork: Clockwork) -> None:
@@ -71,6 +76,7 @@ async def _fetch(wanted: Wanted, draft: Path, clockwork: Clockwork) -> None:
         "limit_bytes": wanted.room_bytes,
         "digests": dict(wanted.digests),
         "unpack": wanted.unpack,
+        "capacity_checked": wanted.capacity_checked,
     }
     try:
         async with asyncio.timeout(clockwork.left_s), piped(_PROGRAM) as program:

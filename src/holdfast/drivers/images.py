@@ -128,6 +128,7 @@ class ImageDriver:
             room_bytes,
             {name: template.get(name) for name in DIGESTS if template.get(name)},
             unpack=not template.flag("NO_DECOMPRESS"),
+            capacity_checked=bool(order.effect.args.get("ROOM_MB")),
         )
 
     async def _clone(self, word: str, draft: Path, room_bytes: int, clockwork: Clockwork) -> None:

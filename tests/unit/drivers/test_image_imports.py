@@ -111,6 +111,10 @@ def test_a_checksum_is_that_of_the_file_as_it_was_given(
         ("damaged.xz", "cannot be decompressed (xz"),
         ("to=file:///etc/hostname", "cannot be fetched"),
         ("to=ftp://127.0.0.1/x", "cannot be fetched"),
+        (
+            "garbage",
+            "/garbage cannot be fetched: the server does not answer as a web server does (BadStatusLine: SSH-2.0",
+        ),
     ],
 )
 def test_what_does_not_come_whole_leaves_nothing_and_says_why(root: Path, server: Web, path: str, why: str) -> None:
@@ -146,6 +150,19 @@ def test_a_file_of_this_machine_that_is_too_big_is_refused_before_it_is_written(
     with (tmp_path / "hole").open("wb") as file:
         file.truncate(1 << 30)
     assert run(CREATE, root, PATH=f"{tmp_path}/hole", ROOM_MB="1").ok
+
+
+def test_without_a_check_of_capacity_holes_need_no_room_wherever_they_come_from(
+    root: Path, server: Web, tmp_path: Path
+) -> None:
+    huge = 1 << 50  # more than any disk has left
+    server.files["announced"] = CONTENT
+    server.announced["announced"] = huge
+    refused = run(CREATE, root, PATH=f"{server.url}/announced", ROOM_MB="1")
+    assert f"needs {huge >> 20} MB, 1 MB are left" in refused.message
+    begun = run(CREATE, root, PATH=f"{server.url}/announced")
+    assert begun.message.startswith(f"the connection ended early: {len(CONTENT)} of {huge} bytes came")
+    assert stored(root) == []
 
 
 def test_a_copy_that_does_not_fit_is_refused(root: Path) -> None:
@@ -187,7 +204,7 @@ def test_the_program_that_fetches_ends_when_nobody_listens_any_more(tmp_path: Pa
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
         assert program.stdin
         assert program.stdout
-        program.stdin.write(json.dumps({**asked, "digests": {}, "unpack": True}).encode())
+        program.stdin.write(json.dumps({**asked, "digests": {}, "unpack": True, "capacity_checked": True}).encode())
         program.stdin.close()
         assert json.loads(program.stdout.readline())["total"] == 32 << 20
         program.stdout.close()

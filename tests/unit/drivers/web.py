@@ -10,11 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Web:
-    """What is served: by path, the bytes; ``rules`` names paths that do something else."""
+    """What is served: by path, the bytes; ``announced`` is the Content-Length of those that lie about it."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.files: dict[str, bytes] = {}
+        self.announced: dict[str, int] = {}
         self.asked: list[str] = []
         self.ended = threading.Event()
 
@@ -31,6 +32,8 @@ def served() -> Iterator[Web]:
                 self.send_response(302)
                 self.send_header("Location", name.removeprefix("to="))
                 self.end_headers()
+            elif name == "garbage":
+                self.wfile.write(b"SSH-2.0-OpenSSH_9.9\x1b[2J\r\n")
             elif name in web.files:
                 self._send(name, web.files[name])
             else:
@@ -39,7 +42,7 @@ def served() -> Iterator[Web]:
         def _send(self, name: str, content: bytes) -> None:
             self.send_response(200)
             if "unsized" not in name:
-                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Length", str(web.announced.get(name, len(content))))
             self.end_headers()
             if "cut" in name:
                 content = content[: len(content) // 2]

@@ -56,6 +56,8 @@ def test_no_word_makes_a_datastore_shared_whose_driver_copies_between_hosts(rig:
         ("NAME=x\nTYPE=TAPE\nTM_MAD=shared", "TYPE must be"),
         ("NAME=x\nDS_MAD=fs", "No TM_MAD"),
         ("NAME=x\nTM_MAD=shared", "No DS_MAD"),
+        ("NAME=x\nTM_MAD=shared\nDS_MAD=nix", 'DS_MAD named "nix" is not defined: there is fs'),
+        ("NAME=x\nTYPE=FILE_DS\nTM_MAD=shared\nDS_MAD=ceph", 'DS_MAD named "ceph" is not defined'),
         (
             "NAME=x\nTM_MAD=ceph\nDS_MAD=ceph",
             'TM_MAD named "ceph" is not defined: there are dummy, local, qcow2, shared, ssh.',
@@ -70,10 +72,36 @@ def test_a_datastore_that_cannot_be_is_refused_with_the_rule(rig: Rig, text: str
 
 def test_an_update_of_a_datastore_keeps_type_and_driver(rig: Rig) -> None:
     oid = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=shared\nOLD=1"))
-    rig.call(c.UpdateDatastore(oid, "TM_MAD=ceph\nTYPE=IMAGE_DS\nNEW=1"))
+    rig.call(c.UpdateDatastore(oid, "TYPE=system_ds\nNEW=1"))
     template = datastore(rig, oid).template
     assert (template.get("TM_MAD"), template.get("TYPE"), template.get("NEW")) == ("shared", "SYSTEM_DS", "1")
     assert "OLD" not in template
+
+
+@pytest.mark.parametrize("text", ["TYPE=SYSTEM_DS", "DS_MAD=ceph", "TM_MAD=qcow2\nTYPE=FILE_DS"])
+def test_an_update_that_would_make_another_datastore_of_it_is_refused(rig: Rig, text: str) -> None:
+    oid = rig.call(c.AllocateDatastore("NAME=a\nTM_MAD=shared\nDS_MAD=fs"))
+    before = datastore(rig, oid)
+    with pytest.raises(ActionError, match=f"of datastore {oid} is .* cannot become .*: create another"):
+        rig.call(c.UpdateDatastore(oid, text, append=True))
+    assert datastore(rig, oid) == before
+
+
+def test_an_empty_datastore_changes_its_transfer_driver_and_gets_what_that_means(rig: Rig) -> None:
+    oid = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=shared"))
+    rig.call(c.UpdateDatastore(oid, "TM_MAD=ssh", append=True))
+    made = datastore(rig, oid)
+    assert (made.tm_mad, made.template.get("TM_MAD"), made.shared) == ("ssh", "ssh", False)
+    with pytest.raises(AllocateError, match='TM_MAD named "cephy" is not defined'):
+        rig.call(c.UpdateDatastore(oid, "TM_MAD=cephy", append=True))
+    vm = rig.call(c.AllocateVm("CPU=1\nMEMORY=64", hold=True))
+    rig.call(c.DeployVm(vm, 0, ds_id=oid))
+    with pytest.raises(ActionError, match=f'cannot become "shared" while VM {vm} has its files there'):
+        rig.call(c.UpdateDatastore(oid, "TM_MAD=shared", append=True))
+    images = rig.call(c.AllocateDatastore("NAME=b\nTM_MAD=shared\nDS_MAD=fs"))
+    rig.call(c.AllocateImage("NAME=i\nSIZE=10", images))
+    with pytest.raises(ActionError, match='cannot become "ssh" while images lie there'):
+        rig.call(c.UpdateDatastore(images, "TM_MAD=ssh", append=True))
 
 
 def test_a_datastore_in_use_is_not_removed(rig: Rig) -> None:
@@ -86,6 +114,8 @@ def test_a_datastore_in_use_is_not_removed(rig: Rig) -> None:
         rig.call(c.DeleteDatastore(system))
     images = rig.call(c.AllocateDatastore("NAME=b\nTM_MAD=shared\nDS_MAD=fs"))
     rig.call(c.AllocateImage("NAME=i\nSIZE=10", images))
+    with pytest.raises(ActionError, match="not empty: 1 images"):
+        rig.call(c.DeleteDatastore(images))
     rig.answer(EffectKind.IMAGE_CREATE)
     with pytest.raises(ActionError, match="not empty: 1 images"):
         rig.call(c.DeleteDatastore(images))
