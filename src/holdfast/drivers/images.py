@@ -18,6 +18,7 @@ from holdfast.drivers.image_judge import FORMATS, judged, measured
 from holdfast.drivers.image_origin import PROTECTED, PathRules, directories
 from holdfast.drivers.tm import layout
 from holdfast.drivers.tm.account import Account, Accounts
+from holdfast.drivers.tm.layers import insist_on_whole
 from holdfast.drivers.tm.lines import TransferError
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
@@ -135,6 +136,7 @@ class ImageDriver:
         origin = self._area.image_path(word)
 
         def needed_bytes() -> int:
+            insist_on_whole(origin)
             return os.stat(self._area.confine(origin)).st_blocks * _BLOCK
 
         needed = await clockwork.touch(needed_bytes, f"looking at {origin}")

@@ -191,6 +191,21 @@ def test_when_the_time_is_up_no_partial_file_stays(root: Path, tmp_path: Path) -
     assert stored(root) == []
 
 
+def test_an_image_below_the_layers_of_an_earlier_vm_is_not_copied_without_them(root: Path) -> None:
+    other = root / "1/other"
+    qemu_img("create", "-q", "-f", "qcow2", other, "1M")
+    layers = other.with_name("other.snap")
+    layers.mkdir()
+    (layers / "0").symlink_to("../other")
+    assert run(CLONE, root, FROM=str(other)).ok
+    assert run(DELETE, root).ok
+    (layers / "1").touch()
+    answer = run(CLONE, root, FROM=str(other))
+    assert not answer.ok
+    assert "in layers that an earlier VM left" in answer.message
+    assert stored(root) == ["other", "other.snap"]
+
+
 def test_deleting_takes_what_belongs_to_the_image_and_can_be_repeated(root: Path) -> None:
     assert run(CREATE, root, SIZE="1").ok
     (root / "1" / f"{NAME}.snap").mkdir()

@@ -18,7 +18,7 @@ from holdfast.drivers.inventory import Entry, inventory
 from holdfast.drivers.tm import arrivals, layout
 from holdfast.drivers.tm.disks import file_of
 from holdfast.drivers.tm.inspection import insist_on_own_layers, insist_on_plain_tree, insist_on_whole_image
-from holdfast.drivers.tm.layers import DiskLayers, Layer, described, layer_to_run
+from holdfast.drivers.tm.layers import DiskLayers, Layer, described, insist_on_whole, layer_to_run
 from holdfast.drivers.tm.lines import Places, TransferError, parse
 from holdfast.drivers.tm.orders import request_from_data, vm_from_data
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -187,6 +187,7 @@ class HandOrders:
         def look() -> int:
             if not self._area.confine(image).exists():
                 raise TransferError(f"image {image} does not exist")
+            insist_on_whole(image)
             return arrivals.allocated(image)
 
         return await clockwork.touch(look, f"looking at {image}")

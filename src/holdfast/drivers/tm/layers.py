@@ -84,6 +84,16 @@ def layered(disk: Path) -> Layer:
     return begun
 
 
+def insist_on_whole(image: Path) -> None:
+    """Refuses an image that layers of an earlier VM lie on: the file alone is older than what it wrote.  Blocking."""
+    newest = _left_over(image)
+    if newest:
+        raise TransferError(
+            f"the newest data of image {image} is in layers that an earlier VM left, up to {newest}: give it to a VM "
+            f"as a persistent image once, which merges them, or remove {newest.parent} if they are not wanted"
+        )
+
+
 class DiskLayers:
     """What can be done to the layers of a disk, given the path of ``disk.<i>``.  Everything can be repeated."""
 
@@ -165,8 +175,12 @@ class DiskLayers:
     async def merge(self, disk: Path, image: Path, clockwork: Clockwork) -> None:
         """All layers of a persistent image go into the image itself; interrupted, the layers still hold everything.
 
-        The VM must not run.  Afterwards ``disk.<i>`` leads nowhere.
+        The VM must not run.  Afterwards ``disk.<i>`` leads nowhere.  Where it is gone, because it was merged before, or
+        its datastore is not mounted, the image knows its layers itself.
         """
+        if not await clockwork.touch(lambda: layout.is_there(disk), f"looking at {disk}"):
+            await self.merge_left_over(image, clockwork)
+            return
         now = await clockwork.touch(lambda: active_layer(disk), f"looking for the layers of {disk}")
         folder = layout.snapshots_of(image)
         if now is not None and now.number > 0 and now.path.parent == folder:

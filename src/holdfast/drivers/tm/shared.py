@@ -13,7 +13,7 @@ from pathlib import Path
 from holdfast.drivers.tm import layout
 from holdfast.drivers.tm.copies import copy
 from holdfast.drivers.tm.disks import FORMATS, DiskActions, copy_made_at, disk_at, format_of
-from holdfast.drivers.tm.layers import DiskLayers, newest_layer
+from holdfast.drivers.tm.layers import DiskLayers, insist_on_whole, newest_layer
 from holdfast.drivers.tm.lines import Line, TransferError
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.tools import Clockwork, removed_on_failure
@@ -60,6 +60,7 @@ class SharedTransfers:
         source_word, target_word, *_ = line.words(4)
         target = self._area.vm_path(target_word, vm.oid)
         source = await self._source(source_word, clockwork)
+        await clockwork.touch(lambda: insist_on_whole(source), f"looking at {source}")
         image_format, grown = copy_made_at(vm, target)
         if image_format == "raw":
             await self._copy(source, target, grown, clockwork)
