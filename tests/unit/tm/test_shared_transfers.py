@@ -347,3 +347,18 @@ def serving(image: Path, image_format: str) -> Iterator[int]:
 def test_an_order_that_is_no_transfer_is_answered_not_raised(site: Site) -> None:
     assert not site.run(EffectKind.VMM_DEPLOY, site.vm("CPU=1")).ok
     assert not asyncio.run(site.driver.run(an_order(PROLOG))).ok
+
+
+def test_a_disk_and_its_layers_are_closed_to_other_users(site: Site) -> None:
+    disks = (site.disk(site.image("aaa"), "qcow2"), site.disk(site.image("bbb", "raw"), "raw", disk_id=1))
+    volatile = "DISK=[DISK_ID=2, TYPE=fs, SIZE=1, FORMAT=raw]\nDISK=[DISK_ID=3, TYPE=swap, SIZE=1]\n"
+    vm = site.vm("".join(disks) + volatile + 'CONTEXT=[DISK_ID="4", TARGET="hda", PASSWORD="secret"]')
+    assert site.run(PROLOG, vm) == OK
+    assert asyncio.run(site.driver.make_context(vm, 20)) == OK
+    for number in (0, 1):
+        assert site.run(EffectKind.TM_SNAPSHOT_CREATE, vm, DISK_ID=number, ITEM=0) == OK
+    files = [path for path in site.directory.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert {path.relative_to(site.directory).as_posix() for path in files} >= {
+        "disk.0.snap/0", "disk.0.snap/1", "disk.1", "disk.1.snap/0", "disk.2", "disk.3", "disk.4",
+    }  # fmt: skip
+    assert {path: oct(path.stat().st_mode & 0o7) for path in files} == dict.fromkeys(files, "0o0")

@@ -95,7 +95,7 @@ def _tarred(content: bytes) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         about = tarfile.TarInfo("content")
-        about.size, about.mode = len(content), 0o644
+        about.size, about.mode = len(content), 0o640
         archive.addfile(about, io.BytesIO(content))
     return packed.getvalue()
 

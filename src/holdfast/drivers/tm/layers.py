@@ -229,9 +229,12 @@ class DiskLayers:
         create = ("qemu-img", "create", "-q", "-f", "qcow2", "-b", _name_from(disk, below), "-F", "qcow2", str(draft))
         async with removed_on_failure(draft):
             await clockwork.run(*create, *larger, writes=draft)
-            await clockwork.touch(
-                lambda: layout.replace_file(draft, path, clockwork.insist), f"putting {path} in place"
-            )
+
+            def publish() -> None:
+                layout.close_to_others(draft)
+                layout.replace_file(draft, path, clockwork.insist)
+
+            await clockwork.touch(publish, f"putting {path} in place")
 
     async def _on_top_of(self, layer: Path, clockwork: Clockwork) -> list[Path]:
         """The layers directly on this one."""

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,7 @@ def begin_overlay(disk: Path) -> Path:
 
 def publish_file(draft: Path, disk: Path, insist: Insist = _yes) -> None:
     """The draft becomes the disk; what else belonged to an earlier disk of this name goes."""
+    close_to_others(draft)
     sync(draft)
     insist()
     draft.replace(disk)
@@ -88,6 +90,7 @@ def publish_file(draft: Path, disk: Path, insist: Insist = _yes) -> None:
 
 def publish_overlay(draft: Path, disk: Path, insist: Insist = _yes) -> None:
     """The draft of a snapshot directory becomes the disk."""
+    close_to_others(draft / "0")
     sync(draft / "0")
     sync(draft)
     insist()
@@ -109,6 +112,11 @@ def publish_directory(draft: Path, directory: Path, insist: Insist = _yes) -> No
     insist()
     draft.rename(directory)
     sync(directory.parent)
+
+
+def close_to_others(file: Path) -> None:
+    """Only its owner and group may read it: disks hold the guest's secrets, that of the context passwords."""
+    file.chmod(stat.S_IMODE(file.stat().st_mode) & ~stat.S_IRWXO)
 
 
 def replace_file(draft: Path, path: Path, insist: Insist = _yes) -> None:

@@ -19,6 +19,9 @@ from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.tools import Clockwork, removed_on_failure
 from holdfast.model.vm import Vm
 
+_MODE = 0o640
+"""Of a file that may hold passwords, from its first byte on."""
+
 
 class SharedTransfers:
     """Carries out one line after the other; raises TransferError."""
@@ -53,7 +56,7 @@ class SharedTransfers:
         target = self._area.vm_path(word, vm.oid)
         draft = await self._begin(layout.begin, target, clockwork)
         async with removed_on_failure(draft):
-            await clockwork.touch(lambda: draft.write_bytes(content), f"writing {draft}")
+            await clockwork.touch(lambda: _write(draft, content), f"writing {draft}")
             await self._publish(layout.publish_file, draft, target, clockwork)
 
     async def _clone(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
@@ -184,6 +187,11 @@ class SharedTransfers:
         self, publish: Callable[[Path, Path, layout.Insist], None], draft: Path, target: Path, clockwork: Clockwork
     ) -> None:
         await clockwork.touch(lambda: publish(draft, target, clockwork.insist), f"putting {target} in place")
+
+
+def _write(draft: Path, content: bytes) -> None:
+    draft.touch(mode=_MODE)
+    draft.write_bytes(content)
 
 
 def _next_snapshot(vm: Vm, disk: Path) -> int:
