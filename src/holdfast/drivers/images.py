@@ -105,6 +105,7 @@ class ImageDriver:
 
     def _begin(self, path: Path) -> Path:
         self._area.confine(path.parent)
+        layout.make_directory(path.parent)
         return layout.begin(path)
 
     async def _fill(self, order: Order, draft: Path, clockwork: Clockwork) -> None:

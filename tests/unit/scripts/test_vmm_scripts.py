@@ -92,8 +92,8 @@ class Bashed:
         return (self.state / host / "one-7").exists()
 
     def order(self, kind: EffectKind, vm: Vm, limit_s: float = 20, **args: object) -> Order:
-        """An order for host1; of a migration the other is host2."""
-        (self.datastores / "0").mkdir(parents=True, exist_ok=True)
+        """An order for host1; of a migration the other is host2.  The VM's directory was made by its prolog."""
+        (self.datastores / "0/7").mkdir(parents=True, exist_ok=True)
         order = an_order(kind, vm, HOSTS[0], limit_s, {name: str(value) for name, value in args.items()})
         return replace(order, other=HOSTS[1] if kind in (EffectKind.VMM_MIGRATE, EffectKind.VMM_CLEANUP) else None)
 

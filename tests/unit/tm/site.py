@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.drivers.tm.driver import TmDriver
+from holdfast.drivers.tm.home import MARK
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
@@ -91,13 +92,18 @@ class Site:
         return asyncio.run(self.driver.run_line(self.vm(self.disk(self.root / "1/aaa")), text, 10))
 
     def files(self, directory: str = "0/7") -> list[str]:
-        """The names in a directory."""
-        return sorted(entry.name for entry in (self.root / directory).iterdir())
+        """The names in a directory, without the mark of how it came there."""
+        return names_in(self.root / directory)
 
     def leftovers(self) -> list[str]:
         """Names of drafts, and of what is being removed or was moved, anywhere."""
         found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
         return sorted(path for path in found if any(sign in path for sign in (".draft.", ".deleted", ".moved")))
+
+
+def names_in(directory: Path) -> list[str]:
+    """The names in a directory, without the mark of how it came there."""
+    return sorted(entry.name for entry in directory.iterdir() if entry.name != MARK)
 
 
 @asynccontextmanager

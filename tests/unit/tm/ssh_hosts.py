@@ -18,6 +18,7 @@ from typing import Any
 
 from holdfast.drivers.ssh import Ssh, SshSettings
 from holdfast.drivers.tm.driver import TmDriver
+from holdfast.drivers.tm.home import MARK
 from holdfast.drivers.tm.layout import remove
 from holdfast.drivers.tm.remote import Hand, Hands
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
@@ -26,7 +27,7 @@ from holdfast.model.enums import EffectKind
 from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
 from holdfast.sandbox.sshd import ensure_sshd
-from tests.unit.tm.site import Site
+from tests.unit.tm.site import Site, names_in
 
 _USER_ID = 1000
 _START_LIMIT_S = 30.0
@@ -129,8 +130,8 @@ class SshHost:
                 os.kill(number, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def files(self, directory: str = "0/7") -> list[str]:
-        """The names in a directory of its datastores."""
-        return sorted(entry.name for entry in (self.datastores / directory).iterdir())
+        """The names in a directory of its datastores, without the mark of how it came there."""
+        return names_in(self.datastores / directory)
 
     def _answers(self) -> bool:
         try:
@@ -262,6 +263,6 @@ class SshSite(Site):
         found = super().leftovers()
         for root in (self.root, *(host.inside for host in self.hosts)):
             names = (path for path in root.rglob("*") if path.name.startswith("."))
-            found += [str(path) for path in names if not path.name.endswith((".locks", ".brought-back"))]
+            found += [str(path) for path in names if not path.name.endswith((".locks", ".brought-back", MARK))]
             found += [str(path) for path in root.rglob("*") if ".draft." in path.name or path.name.endswith(".moved")]
         return found

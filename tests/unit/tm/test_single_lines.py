@@ -129,7 +129,7 @@ def test_after_a_restart_a_line_is_not_run_again_its_outcome_is_unknown(site: Si
 
 
 def test_after_a_restart_a_move_whose_files_have_arrived_is_done(site: Site) -> None:
-    site.directory.rename(site.root / "100/7")
+    asyncio.run(lines(site).run(order(site, move(site))))
     answer = asyncio.run(lines(site).probe(order(site, move(site))))
     assert answer is not None
     assert answer.ok

@@ -75,7 +75,8 @@ class Bench:
         return found
 
     async def do(self, kind: EffectKind, vm: Vm, limit_s: float = CALL_S, **args: str) -> Answer:
-        """Carries an order out on host 1."""
+        """Carries an order out on host 1; the VM's directory is there."""
+        self.directory(vm)
         return await self.driver.run(an_order(kind, vm, HOST, limit_s, args))
 
     async def on_domain(self, vm: Vm, work: Callable[[Any], Any]) -> Any:

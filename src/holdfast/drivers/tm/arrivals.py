@@ -1,9 +1,10 @@
 """Both ends of a copy between machines, each on its own files: what is sent, what arrives, and who owns it when.
 
 What arrives is a draft until its sender has ended well; only then is it checked, synced and given its name.  A
-directory that moves is at its new place first, marked as *arriving*; then it loses its name at the old place; then the
-mark goes.  So whoever finds it at the new place only knows whether it is the last version, or a copy that was left by a
-move that never ended while the old place is out of sight.  An image that was brought back has a mark too: it says for
+directory that moves is at its new place first, with the mark of this move in it (:mod:`holdfast.drivers.tm.home`) and a
+mark *arriving* beside it; then it loses its name at the old place; then the latter goes.  So whoever finds it
+at the new place only knows whether it is the last version, or a copy that was left by a move that never ended while the
+old place is out of sight, or something else altogether.  An image that was brought back has a mark too: it says for
 which disk, because that disk is gone afterwards.
 
 What arrives may come from a host that somebody has taken over: :mod:`holdfast.drivers.tm.inspection` says what it must
@@ -15,10 +16,11 @@ from __future__ import annotations
 import os
 import stat
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holdfast.drivers.tm import layout
+from holdfast.drivers.tm import home, layout
 from holdfast.drivers.tm.lines import TransferError
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.tools import Clockwork, removed_on_failure
@@ -29,23 +31,31 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one end of a move looks: whether the directory is there, its bytes on disk, whether it was set aside after
-    a complete copy, whether it is marked as arriving; ``same``: the other end is this very directory."""
+    """How one end of a move looks.
+
+    ``there``: the directory; ``size``: its bytes on disk; ``set_aside``: one that was set aside after a complete copy;
+    ``arrived``: it has come by this move; ``arriving``: the other end had not let go of it when it came; ``lacks``:
+    disks of the VM that are not in it; ``same``: the other end is this very directory; ``token``: see
+    :func:`begin_move`.
+    """
 
     there: bool
     size: int = 0
     set_aside: bool = False
+    arrived: bool = False
     arriving: bool = False
+    lacks: tuple[str, ...] = ()
     same: bool = False
+    token: str = ""
 
 
-def begin_move(target: Path) -> str:
+def begin_move(target: Path, move: str, disks: Sequence[str]) -> Standing:
     """At the new place: leaves a file whose name the old place looks for, lest a directory is moved onto itself."""
     target.parent.mkdir(parents=True, exist_ok=True)
     end_move(target)
     token = uuid.uuid4().hex
     _token(target, token).touch()
-    return token
+    return replace(standing(target, move, disks), token=token)
 
 
 def end_move(target: Path) -> None:
@@ -54,14 +64,16 @@ def end_move(target: Path) -> None:
         layout.remove(left)
 
 
-def standing(path: Path, token: str = "") -> Standing:
-    """How it looks here."""
+def standing(path: Path, move: str, disks: Sequence[str], token: str = "") -> Standing:
+    """How it looks here, to this move of a VM with these disks."""
     there = layout.is_there(path)
     return Standing(
         there,
         size=allocated(path) if there else 0,
-        set_aside=layout.is_set_aside(path),
+        set_aside=home.is_set_aside(path),
+        arrived=home.is_marked(path, move),
         arriving=layout.is_there(_arriving(path)),
+        lacks=tuple(home.lacking(path, disks)),
         same=bool(token) and layout.is_there(_token(path, token)),
     )
 
@@ -73,8 +85,10 @@ def allocated(path: Path) -> int:
     return sum((Path(folder) / name).lstat().st_blocks * _BLOCK for folder, _, names in os.walk(path) for name in names)
 
 
-def begin_arrival(target: Path, size: int) -> Path:
+def begin_arrival(root: Path, target: Path, size: int) -> Path:
     """An empty directory into which is written what will be ``target``; refuses what will not fit."""
+    if target.parent.parent == root:
+        layout.make_directory(target.parent)
     draft = layout.begin(target)
     about = os.statvfs(target.parent)
     free = about.f_bavail * about.f_frsize
@@ -94,16 +108,19 @@ def arrived_file(draft: Path) -> Path:
     return names[0]
 
 
-def publish_directory(draft: Path, target: Path, origin: str, insist: layout.Insist) -> None:
-    """What arrived gets its name, marked as a copy of ``origin``."""
+def publish_directory(draft: Path, target: Path, move: str, insist: layout.Insist) -> None:
+    """What arrived gets its name, marked as come by this move; what was here goes, for the other end is whole."""
+    home.mark(draft, move)
     mark = _arriving(target)
-    mark.write_text(f"{origin}\n", encoding="utf-8")
+    mark.write_text(f"{move}\n", encoding="utf-8")
     layout.sync(mark)
     layout.publish_directory(draft, target, insist)
+    layout.drop_set_aside(target)
 
 
 def settle(target: Path) -> None:
-    """The old place has let go: what is here is the last version."""
+    """The old place has let go: what is here is the last version, and what an earlier move set aside here is not."""
+    layout.drop_set_aside(target)
     layout.remove(_arriving(target))
     layout.sync(target.parent)
     end_move(target)

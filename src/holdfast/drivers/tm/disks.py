@@ -152,7 +152,7 @@ class DiskActions:
 
     async def _copy(self, source: Path, target: Path, size_mb: int, clockwork: Clockwork) -> None:
         """A raw file takes the place of another, or is new; at least ``size_mb`` large."""
-        draft = await clockwork.touch(lambda: layout.begin(target), f"preparing {target}")
+        draft = await clockwork.touch(lambda: _begin(target), f"preparing {target}")
         async with removed_on_failure(draft):
             await copy(source, draft, clockwork, "-L", "--preserve=mode,ownership")
             if size_mb * _MIB > (await clockwork.touch(draft.stat, f"looking at {draft}")).st_size:
@@ -160,6 +160,13 @@ class DiskActions:
             await clockwork.touch(
                 lambda: layout.replace_file(draft, target, clockwork.insist), f"putting {target} in place"
             )
+
+
+def _begin(target: Path) -> Path:
+    """A draft of a disk, or of a snapshot beside it."""
+    if target.parent.name.endswith(".snap"):
+        target.parent.mkdir(exist_ok=True)
+    return layout.begin(target)
 
 
 def copy_of(disk: Path, snapshot_id: int) -> Path:

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.drivers.expendable import Overdue
+from holdfast.drivers.tm import home
 from holdfast.drivers.tm.account import Account, Accounts, Say, silent
 from holdfast.drivers.tm.context_step import ContextStep
 from holdfast.drivers.tm.disks import format_of
@@ -141,6 +142,10 @@ class TmDriver:
 
         return await _answered(work())
 
+    async def come_home(self, vm: Vm, limit_s: float) -> Answer:
+        """Before a start or a restore: the VM's directory is where it is to start, not where a move was undone."""
+        return await _answered(self._come_home(vm, Clockwork(limit_s)))
+
     async def make_context(self, vm: Vm, limit_s: float, datastores: Mapping[int, Datastore] | None = None) -> Answer:
         """The CD-ROM of the VM's CONTEXT is made anew: before each start and restore, as part of the VMM's work.
 
@@ -226,6 +231,16 @@ class TmDriver:
             raise TransferError(f"Effect {order.effect.oid} ({order.effect.kind.value}) is no transfer of a VM")
         with self._account(vm) as account:
             await self._run_step(order, vm, Clockwork(order.effect.deadline - self._clock(), account))
+
+    async def _come_home(self, vm: Vm, clockwork: Clockwork) -> None:
+        record, needed = record_of(vm), bool(home.disks_of(vm))
+        directory = self._area.vm_path(self._places.directory(record, vm), vm.oid)
+        if record.tm_mad in _OF_HOSTS and self._hands:
+            about = {"path": str(directory), "needed": needed}
+            await self._hands.call(record.hostname, "home", vm.oid, clockwork, **about)
+        elif record.tm_mad in SHARED:
+            work = partial(home.enter, directory, makes=False) if needed else partial(home.take_back, directory)
+            await clockwork.touch(work, f"looking for {directory}")
 
     @contextmanager
     def _account(self, vm: Vm) -> Iterator[Account]:

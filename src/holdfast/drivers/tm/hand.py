@@ -137,15 +137,14 @@ async def _silence(limit_s: float) -> None:
 
 
 async def _carry_out(order: Order, clockwork: Clockwork) -> Any:
-    root = Path(order["root"])
-    orders = HandOrders(root)
+    orders = HandOrders(Path(order["root"]))
     if order["call"] == "send":
         return await _send(orders, order, clockwork)
     if order["call"] == "receive":
         return await _receive(orders, order, clockwork)
     if order["call"] in LOOKS:
         return await orders.carry_out(order, clockwork)
-    async with _locked(root / ".locks" / str(order["vm_id"]), clockwork):
+    async with _locked(_lock_of(order), clockwork):
         return await orders.carry_out(order, clockwork)
 
 
@@ -161,7 +160,8 @@ async def _send(orders: HandOrders, order: Order, clockwork: Clockwork) -> None:
 
 async def _receive(orders: HandOrders, order: Order, clockwork: Clockwork) -> str:
     """A draft that holds the tar stream from stdin."""
-    draft = await clockwork.touch(lambda: orders.begin_arrival(order), "preparing the copy")
+    async with _locked(_lock_of(order), clockwork):
+        draft = await clockwork.touch(lambda: orders.begin_arrival(order), "preparing the copy")
     tar = ["tar", "--extract", _RECORD, "--sparse", "--preserve-permissions", "--numeric-owner", "--file=-"]
     async with removed_on_failure(draft):
         try:
@@ -215,6 +215,10 @@ def _memory(content: bytes) -> int:
     os.write(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def _lock_of(order: Order) -> Path:
+    return Path(order["root"]) / ".locks" / str(order["vm_id"])
 
 
 @contextlib.asynccontextmanager

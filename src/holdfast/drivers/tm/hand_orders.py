@@ -15,7 +15,7 @@ from typing import Any
 
 from holdfast.drivers.capacity import measure
 from holdfast.drivers.inventory import Entry, inventory
-from holdfast.drivers.tm import arrivals, layout
+from holdfast.drivers.tm import arrivals, home, layout
 from holdfast.drivers.tm.disks import file_of
 from holdfast.drivers.tm.inspection import insist_on_own_layers, insist_on_plain_tree, insist_on_whole_image
 from holdfast.drivers.tm.layers import DiskLayers, Layer, described, insist_on_whole, layer_to_run
@@ -43,6 +43,7 @@ class HandOrders:
         self._layers = DiskLayers()
         self._orders: dict[str, Callable[[Order, Clockwork], Awaitable[Any]]] = {
             "line": self._line,
+            "home": self._home,
             "probe": self._probe,
             "gone": self._gone,
             "begin_move": self._begin_move,
@@ -103,7 +104,9 @@ class HandOrders:
         """The draft that an order ``receive`` is to fill."""
         target = self._target(order)
         self._area.confine(target.parent)
-        return arrivals.begin_arrival(target, order["size"])
+        if "makes" in order:
+            home.enter(target.parent, order["makes"])
+        return arrivals.begin_arrival(self._area.root, target, order["size"])
 
     def _vm_path(self, order: Order, key: str = "path") -> Path:
         return self._area.vm_path(order[key], order["vm_id"])
@@ -127,9 +130,18 @@ class HandOrders:
         path = self._vm_path(order)
         return await clockwork.touch(partial(layout.is_gone, path), f"looking at {path}")
 
-    async def _begin_move(self, order: Order, clockwork: Clockwork) -> str:
+    async def _home(self, order: Order, clockwork: Clockwork) -> None:
+        """The VM's directory is there, or if it is not ``needed`` at least no move keeps it from there."""
         path = self._vm_path(order)
-        return await clockwork.touch(lambda: arrivals.begin_move(path), f"preparing {path}")
+        work = partial(home.enter, path, makes=False) if order["needed"] else partial(home.take_back, path)
+        await clockwork.touch(work, f"looking for {path}")
+
+    async def _begin_move(self, order: Order, clockwork: Clockwork) -> dict[str, Any]:
+        path = self._vm_path(order)
+        found = await clockwork.touch(
+            lambda: arrivals.begin_move(path, order["move"], order["disks"]), f"preparing {path}"
+        )
+        return asdict(found)
 
     async def _end_move(self, order: Order, clockwork: Clockwork) -> None:
         path = self._vm_path(order)
@@ -138,7 +150,8 @@ class HandOrders:
     async def _standing(self, order: Order, clockwork: Clockwork) -> dict[str, Any]:
         path = self._vm_path(order)
         found = await clockwork.touch(
-            lambda: arrivals.standing(self._area.confine(path), order["token"]), f"looking at {path}"
+            lambda: arrivals.standing(self._area.confine(path), order["move"], order["disks"], order["token"]),
+            f"looking at {path}",
         )
         return asdict(found)
 
@@ -154,7 +167,7 @@ class HandOrders:
         await clockwork.touch(lambda: insist_on_plain_tree(draft, origin), f"looking at {draft}")
         await insist_on_own_layers(draft, order["in_layers"], origin, clockwork)
         await clockwork.touch(
-            lambda: arrivals.publish_directory(draft, target, origin, clockwork.insist),
+            lambda: arrivals.publish_directory(draft, target, order["move"], clockwork.insist),
             f"putting {target} in place",
         )
 
@@ -170,6 +183,7 @@ class HandOrders:
     async def _set_aside(self, order: Order, clockwork: Clockwork) -> None:
         path = self._vm_path(order)
         await self.insist_unused(order, clockwork)
+        await clockwork.touch(lambda: home.insist_on_one(path), f"looking at {path}")
         await clockwork.touch(lambda: layout.set_aside(path, clockwork.insist), f"removing {path}")
 
     async def _settle(self, order: Order, clockwork: Clockwork) -> None:
@@ -204,6 +218,8 @@ class HandOrders:
         disk = self._vm_path(order)
 
         def look() -> bool:
+            home.take_back(disk.parent)
+            home.insist_on_one(disk.parent)
             self._area.confine(disk.parent)
             if not layout.is_there(disk):
                 return False

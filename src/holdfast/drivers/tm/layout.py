@@ -10,7 +10,6 @@ that an earlier controller left behind may still write to the old one.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import stat
@@ -47,8 +46,9 @@ def make_directory(path: Path) -> None:
 
 
 def begin(path: Path) -> Path:
-    """A new draft name for ``path``, whose directory exists afterwards; drafts left by earlier attempts go."""
-    make_directory(path.parent)
+    """A new draft name for ``path``; drafts left by earlier attempts go.  Its directory must be there."""
+    if not path.parent.is_dir():
+        raise TransferError(f"{path.parent} is not there: {path.name} cannot be made in it")
     drop_drafts(path)
     return _draft_of(path)
 
@@ -156,8 +156,8 @@ def discard(path: Path, insist: Insist = _yes) -> None:
 
 
 def is_gone(path: Path) -> bool:
-    """Nothing is left of what had this name, not even a remnant of :func:`discard` or :func:`finish_move`."""
-    return not any(is_there(name) for name in (path, _moved(path), _doomed(path)))
+    """Nothing is left of what had this name, not even a remnant of :func:`discard` or of a move."""
+    return not any(is_there(name) for name in (path, aside_of(path), _doomed(path)))
 
 
 def remove(path: Path) -> None:
@@ -174,53 +174,18 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def needs_copy(origin: Path, target: Path, insist: Insist = _yes) -> bool:
-    """Takes the quick ways of moving a directory: nothing left to move, or a rename; true when it must be copied.
-
-    While the origin exists it is complete and the target may be a remnant, because a finished copy is marked by
-    renaming the origin away (:func:`finish_move`).
-    """
-    if not is_there(origin):
-        remove(_moved(origin))
-        if not is_there(target):
-            raise TransferError(f"neither {origin} nor {target} exists")
-        return False
-    make_directory(target.parent)
-    discard(target, insist)
-    insist()
-    try:
-        origin.rename(target)
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            return True
-        raise
-    sync(target.parent)
-    return False
-
-
-def finish_move(origin: Path, insist: Insist = _yes) -> None:
-    """After a complete copy: the origin goes, in one step."""
-    set_aside(origin, insist)
-    drop_set_aside(origin)
-
-
 def set_aside(origin: Path, insist: Insist = _yes) -> None:
-    """What was copied completely loses its name, in one step; it can still be found by :func:`is_set_aside`."""
-    gone = _moved(origin)
+    """What was copied completely loses its name, in one step; it can still be found as :func:`aside_of`."""
+    gone = aside_of(origin)
     remove(gone)
     insist()
     origin.rename(gone)
     sync(origin.parent)
 
 
-def is_set_aside(origin: Path) -> bool:
-    """Something that had this name was copied completely, and is not removed yet."""
-    return is_there(_moved(origin))
-
-
 def drop_set_aside(origin: Path) -> None:
     """What was set aside goes."""
-    remove(_moved(origin))
+    remove(aside_of(origin))
 
 
 def sync(path: Path) -> None:
@@ -251,5 +216,6 @@ def _doomed(path: Path) -> Path:
     return path.with_name(f".{path.name}.deleted")
 
 
-def _moved(origin: Path) -> Path:
+def aside_of(origin: Path) -> Path:
+    """The name of a directory that a move has set aside."""
     return origin.with_name(f"{origin.name}.moved")

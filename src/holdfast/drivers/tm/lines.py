@@ -41,6 +41,8 @@ KERNELS = {"KERNEL_DS": "kernel", "INITRD_DS": "initrd"}
 SINGLE_DISK = (Step.PROLOG_ATTACH, Step.EPILOG_DETACH, Step.DISK_SNAPSHOT, Step.DISK_RESIZE)
 """The steps that are about one disk."""
 
+_VM_WORD = {"CLONE": 1, "LN": 1, "MKIMAGE": 2, "MKSWAP": 1}
+
 
 class TransferError(HoldfastError):
     """A line cannot be written, read or carried out."""
@@ -115,6 +117,12 @@ def parse(text: str) -> list[Line]:
             raise TransferError(f'line {number} "{raw.strip()}" lacks the name of a transfer driver')
         lines.append(Line(words[0], words[1], tuple(words[2:])))
     return lines
+
+
+def word_of_vm(line: Line) -> str:
+    """The word that names the VM's file or directory; of a move, where it comes from."""
+    at = _VM_WORD.get(line.action.partition(".")[0].upper(), 0)
+    return line.words(at + 3)[at]
 
 
 def record_of(vm: Vm, seq: int = -1) -> History:

@@ -31,6 +31,10 @@ class DatastoreArea:
             raise TransferError(f"{word} is not in the directory of VM {vm_id} on a datastore")
         return path
 
+    def vm_directory(self, path: Path) -> Path:
+        """The VM's directory that a path of :meth:`vm_path` is, or is in."""
+        return self.root.joinpath(*path.relative_to(self.root).parts[:2])
+
     def vm_file(self, word: str, vm_id: int) -> Path:
         """As :meth:`vm_path`, for any file in there: a checkpoint, a layer of a disk."""
         path = self._inside(word)

@@ -23,6 +23,7 @@ from holdfast.drivers.tm.lines import (
     record_before,
     record_of,
 )
+from holdfast.drivers.tm.moves import Move
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.tools import Clockwork
 from holdfast.model.vm import Vm
@@ -67,10 +68,8 @@ class Probe:
         if origin == target:
             return "all hosts see the same files"
 
-        def arrived() -> bool:
-            return layout.is_there(target) and layout.is_gone(origin)
-
-        return f"the files are in {target}" if await clockwork.touch(arrived, f"looking at {target}") else ""
+        done = await clockwork.touch(Move.of(vm, origin, target).is_done, f"looking at {target}")
+        return f"the files are in {target}" if done else ""
 
     async def _gone(self, request: Request, vm: Vm, clockwork: Clockwork) -> str:
         record = record_of(vm, request.seq)

@@ -49,9 +49,9 @@ _MODULES = (
     "drivers/capacity", "drivers/expendable", "drivers/inventory", "drivers/process", "drivers/process_group",
     "drivers/vmm/checkpoint",
     "drivers/tm/account", "drivers/tm/arrivals", "drivers/tm/copies", "drivers/tm/disks", "drivers/tm/hand",
-    "drivers/tm/hand_orders", "drivers/tm/inspection", "drivers/tm/layers", "drivers/tm/layout", "drivers/tm/lines",
-    "drivers/tm/orders", "drivers/tm/paths", "drivers/tm/probes", "drivers/tm/shared", "drivers/tm/tools",
-    "drivers/tm/use",
+    "drivers/tm/hand_orders", "drivers/tm/home", "drivers/tm/inspection", "drivers/tm/layers", "drivers/tm/layout",
+    "drivers/tm/lines", "drivers/tm/moves", "drivers/tm/orders", "drivers/tm/paths", "drivers/tm/probes",
+    "drivers/tm/shared", "drivers/tm/tools", "drivers/tm/use",
 )  # fmt: skip
 SILENCE_S = 12.0
 """A hand that has not heard from the controller for so long stops; a connection is given up later than that."""

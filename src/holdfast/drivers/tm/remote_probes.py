@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from holdfast.drivers.tm import home
 from holdfast.drivers.tm.lines import Line, Places, Request, Step, transfer_lines
 from holdfast.drivers.tm.orders import request_as_data, vm_as_data
 from holdfast.drivers.tm.paths import DatastoreArea
@@ -42,10 +43,12 @@ class RemoteProbe:
 
     async def _moved(self, line: Line, vm: Vm, clockwork: Clockwork) -> str:
         origin, target = (word.partition(":") for word in line.arguments[:2])
-        here = await self._hands.call(origin[0], "standing", vm.oid, clockwork, path=origin[2], token="")
-        there = await self._hands.call(target[0], "standing", vm.oid, clockwork, path=target[2], token="")
+        about = {"move": home.move_of(vm, *line.arguments[:2]), "disks": [], "token": ""}
+        here = await self._hands.call(origin[0], "standing", vm.oid, clockwork, path=origin[2], **about)
+        there = await self._hands.call(target[0], "standing", vm.oid, clockwork, path=target[2], **about)
         is_let_go = not here["there"] and not here["set_aside"]
-        return f"the files are in {line.arguments[1]}" if is_let_go and there["there"] and not there["arriving"] else ""
+        has_arrived = there["arrived"] and not there["arriving"]
+        return f"the files are in {line.arguments[1]}" if is_let_go and has_arrived else ""
 
     async def _gone(self, lines: Iterable[Line], vm: Vm, clockwork: Clockwork) -> str:
         """All directories that the step removes are gone; they go last."""

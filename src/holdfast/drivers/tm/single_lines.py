@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.drivers import expendable
-from holdfast.drivers.tm import layout
 from holdfast.drivers.tm.account import Progress
 from holdfast.drivers.tm.driver import SHARED, TmDriver
 from holdfast.drivers.tm.lines import Line, TransferError, parse
+from holdfast.drivers.tm.moves import Move
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.tools import Clockwork
 from holdfast.drivers.tm.transcript import Transcripts
@@ -82,10 +82,7 @@ class LineDriver:
         if source == target or target.name.startswith("disk."):
             return f"Nothing is moved for {target} by itself."
 
-        def arrived() -> bool:
-            return layout.is_there(target) and layout.is_gone(source)
-
-        found = await Clockwork(READ_LIMIT_S).touch(arrived, f"looking at {target}")
+        found = await Clockwork(READ_LIMIT_S).touch(Move.of(vm, source, target).is_done, f"looking at {target}")
         return f"{target} was found complete after a restart of the controller." if found else ""
 
     async def lines_of(self, vm: Vm, file: str) -> tuple[str, ...]:

@@ -10,15 +10,16 @@ be repeated: it makes its result anew, or finds that there is nothing left to do
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from holdfast.drivers.tm import home
 from holdfast.drivers.tm.copying import End, copied, handed
 from holdfast.drivers.tm.disks import copy_made_at, disk_at, format_of, in_layers
-from holdfast.drivers.tm.lines import Line, TransferError
+from holdfast.drivers.tm.lines import Line, TransferError, word_of_vm
 from holdfast.drivers.tm.orders import vm_as_data
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.drivers.tm.remote import Hands
@@ -41,12 +42,43 @@ class Place:
         """How a hand is told of it."""
         return {"image" if self.is_image else "path": str(self.path)}
 
-    def end(self) -> End:
-        """It as one end of a copy."""
-        return End(self.host, self.about())
+    def end(self, **more: Any) -> End:
+        """It as one end of a copy; ``makes``: whether the VM's directory may be made for it."""
+        return End(self.host, {**self.about(), **more})
 
     def __str__(self) -> str:
         return f"{self.host}:{self.path}"
+
+
+class _Move:
+    """A directory on its way from one machine to another, and when it may go on."""
+
+    def __init__(self, origin: Place, target: Place, vm: Vm) -> None:
+        self.origin, self.target, self.vm = origin, target, vm
+        self.about: dict[str, Any] = {"move": home.move_of(vm, origin, target), "disks": home.disks_of(vm)}
+
+    def insist_on_origin(self, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+        """It is the VM's directory, and whole if it will replace something."""
+        if here["set_aside"]:
+            raise home.two_of(str(self.origin), f"{self.origin}.moved")
+        if there["there"] or there["set_aside"]:
+            home.insist_on_whole(self.origin, self.target, here["lacks"])
+
+    def insist_on_arrival(self, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+        """The origin is gone: right after a complete move, wrong when somebody lost it."""
+        origin, target = self.origin, self.target
+        if not there["there"]:
+            raise TransferError(f"neither {origin} nor {target} exists")
+        if not there["arrived"]:
+            raise home.leftover(origin, target, self.vm.oid)
+        if here["set_aside"]:
+            home.insist_on_whole(target, f"{origin}.moved", there["lacks"])
+        elif there["arriving"]:
+            raise TransferError(
+                f"{origin} does not exist, and {target} is a copy of an earlier move that never ended, maybe an old "
+                f"one: see whether {origin.path.parent} is mounted on {origin.host}; if nothing is to be had there, "
+                f"remove {target.path.with_name(f'.{target.path.name}.arriving')} on {target.host} and try again"
+            )
 
 
 class SshTransfers:
@@ -72,7 +104,9 @@ class SshTransfers:
     async def put(self, word: str, content: bytes, vm: Vm, clockwork: Clockwork) -> None:
         """A small disk with this content."""
         target = self._place(word, vm)
-        draft = await handed(self._hands, content, target.end(), vm.oid, clockwork)
+        draft = await handed(
+            self._hands, content, target.end(makes=home.may_make(vm, target.path.name)), vm.oid, clockwork
+        )
         await self._at(target, "publish_disk", vm, clockwork, draft=draft, format="raw", grown_mb=0)
 
     async def _copy_image(self, line: Line, vm: Vm, clockwork: Clockwork, keeps_image: bool) -> None:
@@ -83,7 +117,8 @@ class SshTransfers:
             is_new = not vm.snapshots_of(int(disk_at(vm, target.path)["DISK_ID"])).next_oid
             await self._at(source, "hand_out", vm, clockwork, merge=is_new and image_format == "qcow2")
         size = await self._at(source, "image", vm, clockwork)
-        draft = await self._copied(source, target, size, vm, clockwork)
+        end = target.end(makes=home.may_make(vm, target.path.name))
+        draft = await copied(self._hands, source.end(), end, size, vm.oid, clockwork)
         about = {"draft": draft, "format": image_format, "grown_mb": grown_mb}
         await self._publish(target, "publish_disk", vm, clockwork, **about)
 
@@ -95,44 +130,39 @@ class SshTransfers:
         if origin.host == target.host:
             await self._in_place_at(origin.host, line, vm, clockwork)
             return
-        token = await self._at(target, "begin_move", vm, clockwork)
+        move = _Move(origin, target, vm)
+        there = await self._at(target, "begin_move", vm, clockwork, **move.about)
         try:
-            await self._move_between(origin, target, token, vm, clockwork)
+            await self._move_between(move, there, clockwork)
         except BaseException:
             await self._hands.clean_up(target.host, "end_move", vm.oid, **target.about())
             raise
 
-    async def _move_between(self, origin: Place, target: Place, token: str, vm: Vm, clockwork: Clockwork) -> None:
-        here = await self._at(origin, "standing", vm, clockwork, token=token)
+    async def _move_between(self, move: _Move, there: Mapping[str, Any], clockwork: Clockwork) -> None:
+        origin, target, vm = move.origin, move.target, move.vm
+        here = await self._at(origin, "standing", vm, clockwork, **move.about, token=there["token"])
         if here["same"]:
             await self._at(target, "end_move", vm, clockwork)
             return
+        if not here["there"] and here["set_aside"] and not there["arrived"]:
+            await self._at(origin, "home", vm, clockwork, needed=True)
+            here = await self._at(origin, "standing", vm, clockwork, **move.about, token="")
         if here["there"]:
-            await self._carry_over(origin, target, here["size"], vm, clockwork)
+            await self._carry_over(move, here, there, clockwork)
         else:
-            await self._insist_on_arrival(origin, target, here["set_aside"], vm, clockwork)
+            move.insist_on_arrival(here, there)
         await self._at(target, "settle", vm, clockwork)
         await self._at(origin, "drop_set_aside", vm, clockwork)
 
-    async def _carry_over(self, origin: Place, target: Place, size: int, vm: Vm, clockwork: Clockwork) -> None:
-        draft = await self._copied(origin, target, size, vm, clockwork)
-        about = {"draft": draft, "origin": str(origin), "in_layers": in_layers(vm)}
+    async def _carry_over(
+        self, move: _Move, here: Mapping[str, Any], there: Mapping[str, Any], clockwork: Clockwork
+    ) -> None:
+        move.insist_on_origin(here, there)
+        origin, target, vm = move.origin, move.target, move.vm
+        draft = await copied(self._hands, origin.end(), target.end(), here["size"], vm.oid, clockwork)
+        about = {"draft": draft, "origin": str(origin), "in_layers": in_layers(vm), "move": move.about["move"]}
         await self._publish(target, "publish_directory", vm, clockwork, **about)
         await self._at(origin, "set_aside", vm, clockwork)
-
-    async def _insist_on_arrival(
-        self, origin: Place, target: Place, was_set_aside: bool, vm: Vm, clockwork: Clockwork
-    ) -> None:
-        """The origin is gone: right after a complete move, wrong when somebody lost it."""
-        there = await self._at(target, "standing", vm, clockwork, token="")
-        if not there["there"]:
-            raise TransferError(f"neither {origin} nor {target} exists")
-        if there["arriving"] and not was_set_aside:
-            raise TransferError(
-                f"{origin} does not exist, and {target} is a copy of an earlier move that never ended, maybe an old "
-                f"one: see whether {origin.path.parent} is mounted on {origin.host}; if nothing is to be had there, "
-                f"remove {target.path.with_name(f'.{target.path.name}.arriving')} on {target.host} and try again"
-            )
 
     async def _bring_back(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
         """The disk of a persistent image becomes the image again, then it goes."""
@@ -151,14 +181,10 @@ class SshTransfers:
         await self._in_place_at(disk.host, Line("DELETE", line.driver, (disk_word, *line.arguments[2:])), vm, clockwork)
 
     async def _in_place(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
-        at = {"MKIMAGE": 2, "MKSWAP": 1}.get(line.action.partition(".")[0].upper(), 0)
-        await self._in_place_at(self._place(line.words(at + 3)[at], vm).host, line, vm, clockwork)
+        await self._in_place_at(self._place(word_of_vm(line), vm).host, line, vm, clockwork)
 
     async def _in_place_at(self, host: str, line: Line, vm: Vm, clockwork: Clockwork) -> None:
         await self._hands.call(host, "line", vm.oid, clockwork, line=str(line), vm=vm_as_data(vm))
-
-    async def _copied(self, origin: Place, target: Place, size: int, vm: Vm, clockwork: Clockwork) -> str:
-        return await copied(self._hands, origin.end(), target.end(), size, vm.oid, clockwork)
 
     async def _publish(self, target: Place, call: str, vm: Vm, clockwork: Clockwork, **values: Any) -> None:
         """What arrived gets its name, or goes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import libvirt
@@ -83,7 +84,7 @@ class LibvirtDriver:
         job: Job | None = None
         try:
             deed, job = self._deed(order), self._job(order)
-            return await self._without_context(job) or await deed.run(job)
+            return await self._unprepared(job) or await deed.run(job)
         except (OutcomeUnknown, Overdue) as error:
             return Answer(ok=False, message=error.message, certain=False)
         except HoldfastError as error:
@@ -103,9 +104,14 @@ class LibvirtDriver:
         except (HoldfastError, libvirt.libvirtError, OSError):
             return None  # the order itself will say what is wrong; repeating it is harmless
 
-    async def _without_context(self, job: Job) -> Answer | None:
-        """Before a start: the failure that keeps the VM from having its CONTEXT."""
-        if self._tm is None or job.order.effect.kind not in STARTS or not job.vm.template.section("CONTEXT"):
+    async def _unprepared(self, job: Job) -> Answer | None:
+        """Before a start: the failure that keeps the VM from its directory, or from having its CONTEXT."""
+        if self._tm is None or job.order.effect.kind not in STARTS:
+            return None
+        found = await self._tm.come_home(job.vm, job.left_s)
+        if not found.ok:
+            return replace(found, certain=self._untouched(job.order, job))
+        if not job.vm.template.section("CONTEXT"):
             return None
         made = await self._tm.make_context(job.vm, job.left_s, job.order.datastores)
         if made.ok:

@@ -96,6 +96,7 @@ class ScriptOrder:
         text = self._deployment()
         if not self._fresh:
             await self._script(cancel(self._subject), self._data())
+        await self._come_home()
         await self._prepare(text)
         await self._make_context()
         try:
@@ -108,6 +109,7 @@ class ScriptOrder:
 
     async def _restore(self) -> Answer:
         data = self._data()
+        await self._come_home()
         await self._make_context()
         try:
             await self._script(call_of(self._subject, data), data)
@@ -116,6 +118,12 @@ class ScriptOrder:
                 raise  # it may be the repetition that failed, because the VM runs: its memory must not be lost
             return await self._undo_start(error)
         return Answer(ok=True, values={"DEPLOY_ID": self._subject.deploy_id})
+
+    async def _come_home(self) -> None:
+        """Before a start, its disks are where it starts; raises HoldfastError."""
+        found = await self._site.tm.come_home(self._subject.vm, self._left_s)
+        if not found.ok:
+            raise HoldfastError(found.message)
 
     async def _make_context(self) -> None:
         """The VM's CD-ROM is made anew before each start; raises HoldfastError."""
