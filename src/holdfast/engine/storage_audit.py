@@ -34,7 +34,10 @@ from holdfast.model.storage import Datastore, Image
 from holdfast.model.vm import Vm
 from holdfast.model.vm_states import VmState
 
-_REMNANT = re.compile(r"\.?(?P<owner>.+?)(\.snap)?(\.draft\.[0-9a-f]+|\.moved|\.deleted|\.arriving|\.looked-for\..+)")
+_REMNANT = re.compile(
+    r"\.?(?P<owner>.+?)(\.snap)?"
+    r"(\.draft\.[0-9a-f]+|(?<=checkpoint)\.draft|\.moved|\.deleted|\.arriving|\.looked-for\..+)"
+)
 _SET_ASIDE = ".moved"
 _DISK = re.compile(r"disk\.(\d+)(\.snap)?")
 _COMPLETE = (p.RUNNING, p.UNKNOWN, p.POWEROFF, p.SUSPENDED, *p.PARKED, *p.BOOT_FAILURES)

@@ -143,7 +143,10 @@ def test_a_disk_that_its_vm_does_not_have_is_an_orphan_and_that_of_the_context_i
 
 @pytest.mark.parametrize(
     "name",
-    ["7.draft.0af", ".7.deleted", "7.moved", "7/disk.0.draft.0af", "7/disk.0.snap.draft.0af", "7/.disk.0.snap.deleted"],
+    [
+        *("7.draft.0af", ".7.deleted", "7.moved", "7/disk.0.draft.0af"),
+        *("7/disk.0.snap.draft.0af", "7/.disk.0.snap.deleted", "7/checkpoint.draft"),
+    ],
 )
 def test_what_an_interrupted_step_left_is_a_remnant_unless_it_goes_on(name: str) -> None:
     files = ("7", "7/disk.0", Found(name, 4096))

@@ -21,6 +21,8 @@ ARRIVAL_NAMESPACE = "https://holdfast/xmlns/arrival/1"
 _BUTTON_AND_AGENT = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN | libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT
 _UNKNOWN_FLAGS = (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED)
 _MOVED = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY)
+_BY_A_SAVE = (libvirt.VIR_DOMAIN_PAUSED_IOERROR, libvirt.VIR_DOMAIN_PAUSED_SAVE)
+"""Why a guest stands still after a save that failed: the draft had taken the room of its disks, or libvirt left it."""
 _HELD = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_PMSUSPENDED)
 
 
@@ -162,6 +164,21 @@ def resume(connection: Connection, domain: Domain) -> None:
     found = find(connection, domain)
     if found is not None:
         found.resume()
+
+
+def let_go_on(connection: Connection, domain: Domain) -> bool:
+    """Lets a guest go on that a failed save has left standing; answers whether it stood.
+
+    One that was paused by its user before the save stays so.
+    """
+    found = find(connection, domain)
+    if found is None:
+        return False
+    state, reason = found.state()[:2]
+    stands = state == libvirt.VIR_DOMAIN_PAUSED and reason in _BY_A_SAVE
+    if stands:
+        found.resume()
+    return stands
 
 
 def destroy(connection: Connection, domain: Domain) -> None:

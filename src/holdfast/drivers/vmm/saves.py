@@ -3,6 +3,9 @@
 Saved is what was seen: the domain is gone and the checkpoint complete (:mod:`.checkpoint`), and this very order found
 the domain there, now or before a restart of the controller.  A restored domain is held until its checkpoint is marked
 as used, so that no crash at any point lets the same memory run twice.
+
+A save that failed leaves nothing: its draft goes at once, for it may have taken the last room of the guest's own disks,
+and a guest that stands still because of that goes on.
 """
 
 from __future__ import annotations
@@ -20,12 +23,15 @@ from holdfast.drivers.vmm.domain_orders import Presence
 from holdfast.drivers.vmm.hypervisor import HypervisorConfig
 from holdfast.drivers.vmm.jobs import POLL_S, Deed, Deeds, Doubts, Job, Reach, deployed
 from holdfast.drivers.vmm.line import Connection, OutcomeUnknown
+from holdfast.drivers.vmm.line_pool import NotSent
 from holdfast.drivers.vmm.saved_domain import adapted
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 
 _SETTLE_S = 10.0
 """Kept back of the time of a save, to abort it and see that the guest goes on."""
+_RESUMES = 5
+"""A guest whose writes fail all the same stands still again at once."""
 _DONE = ": libvirt has saved it"
 _HELD = (Presence.HALTED, Presence.PAUSED)
 _SAVE_XML = libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
@@ -57,7 +63,7 @@ class Saves:
             if presence is None or await self._reach.is_busy(job) or attempt == _DONE:
                 await asyncio.sleep(min(POLL_S, job.left_s))
             elif attempt or presence is Presence.INCOMING:
-                return Answer(ok=False, message=f"{job.domain.name} was not saved and is {presence.value}{attempt}")
+                return await self._stayed(job, presence, attempt)
             else:
                 attempt = await self._try_save(job)
         if not attempt and not self._doubts.about(job.order):
@@ -86,11 +92,47 @@ class Saves:
             return f": {error}"
         return _DONE
 
+    async def _stayed(self, job: Job, presence: Presence, attempt: str) -> Answer:
+        """The domain is there, and nobody saves it any more."""
+        left = await self._forget_draft(job) if attempt else ""
+        if attempt:
+            presence = await self._let_go_on(job, presence)
+        said = f"{job.domain.name} was not saved and is {presence.value}{attempt}{left}"
+        if presence is Presence.PAUSED and attempt:
+            said += (
+                f". If its datastore is full, make room there; then let it go on: onevm resume {job.vm.oid}, or switch "
+                f"it off: onevm poweroff --hard {job.vm.oid}"
+            )
+        return Answer(ok=False, message=said)
+
+    async def _forget_draft(self, job: Job) -> str:
+        """Returns why what was written could not be removed, empty when it is gone."""
+        try:
+            await self._reach.storage.discard_checkpoint(job)
+        except (OSError, Overdue) as error:
+            draft = self._reach.storage.draft_path(job)
+            return f"; what was written could not be removed ({error}): remove {draft} on {job.record.hostname}"
+        return ""
+
+    async def _let_go_on(self, job: Job, presence: Presence) -> Presence:
+        """Looks until the guest does not stand still any more, a few times."""
+        for _ in range(_RESUMES):
+            try:
+                stood = await self._reach.call(job, lambda c: orders.let_go_on(c, job.domain))
+            except (NotSent, OutcomeUnknown, libvirt.libvirtError):
+                return presence
+            await asyncio.sleep(min(POLL_S, job.left_s))
+            presence = await self._reach.try_look(job) or presence
+            if not stood and presence is not Presence.PAUSED:
+                break
+        return presence
+
     async def _conclude(self, job: Job, trouble: str) -> Answer:
         """The domain is gone: its memory was saved, or it is lost."""
         if await self._reach.storage.complete_checkpoint(job, float(job.record.stime), self._clock()):
             return Answer(ok=True)
-        return Answer(ok=False, message=f"{job.domain.name} is gone and its memory was not saved{trouble}")
+        left = await self._forget_draft(job) if trouble else ""
+        return Answer(ok=False, message=f"{job.domain.name} is gone and its memory was not saved{trouble}{left}")
 
     async def _was_saved(self, job: Job) -> Answer | None:
         if await self._reach.look(job) is not Presence.ABSENT:

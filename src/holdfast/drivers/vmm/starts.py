@@ -103,7 +103,13 @@ class Starts:
             return deployed(job)
         if presence is Presence.ABSENT:
             return await self._reach.refused(job, f"{job.domain.name} started on {job.host.name} and stopped at once")
-        return Answer(ok=False, certain=False, message=f"{job.domain.name} is {presence.value} on {job.host.name}")
+        said = f"{job.domain.name} is {presence.value} on {job.host.name}"
+        if presence is Presence.PAUSED:
+            said += (
+                f" again right after it was let go on: a guest whose writes fail stands still. If its datastore is "
+                f"full, make room there, then: onevm resume {job.vm.oid}. Or: onevm poweroff --hard {job.vm.oid}"
+            )
+        return Answer(ok=False, certain=False, message=said)
 
     async def _what_became(self, job: Job, trouble: str) -> Answer:
         """After a start without an answer: running is success; anything else may still change."""
