@@ -7,20 +7,14 @@ behind it is refused, because storing it would lose the secret.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from holdfast.model.errors import ArgumentError, TemplateError
+from holdfast.model.secret_names import is_secret
 from holdfast.model.template import Section, Template
 from holdfast.model.template_text import parse_any, write_text
 
 MASK = "********"
-_SECRET = re.compile(r"(PASS|PASSWORD|PASSWD|PASSPHRASE|SECRET|SECRET_KEY|TOKEN|COMMUNITY|API_?KEY|PRIVATE_KEY|_KG)$")
-
-
-def is_secret(name: str) -> bool:
-    """An attribute of this name holds a secret."""
-    return _SECRET.search(name) is not None
 
 
 def masked(template: Template) -> Template:

@@ -22,6 +22,7 @@ from typing import Any
 from holdfast.drivers.image_fetch import kind_of, no_room
 from holdfast.drivers.image_origin import PathRules, open_checked, scheme_of
 from holdfast.drivers.piped import Piped, piped
+from holdfast.drivers.process import ended_with
 from holdfast.drivers.tm.account import Account
 from holdfast.drivers.tm.lines import TransferError
 from holdfast.drivers.tm.tools import Clockwork, TransferOverdue
@@ -100,7 +101,7 @@ async def _listen(program: Piped, account: Account) -> Mapping[str, Any]:
         account.copied(said["done"], said["total"])
     code = await program.ends()
     words = " ".join(program.stderr.kept.decode(errors="replace").split())[-500:]
-    return {"message": f"the program that fetches images ended with exit code {code}: {words or 'it gave no reason'}"}
+    return {"message": f"the program that fetches images {ended_with(code)}: {words or 'it gave no reason'}"}
 
 
 async def _copy(wanted: Wanted, draft: Path, clockwork: Clockwork) -> None:

@@ -23,6 +23,8 @@ from typing import IO
 
 from holdfast.drivers.process_group import CannotRun as CannotRun
 from holdfast.drivers.process_group import ProcessGroup, start, within
+from holdfast.drivers.process_group import ended_with as ended_with
+from holdfast.drivers.process_group import ending as ending
 
 OUTPUT_LIMIT = 1 << 20
 """Bytes kept of each of stdout and stderr."""

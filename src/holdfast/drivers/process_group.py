@@ -19,6 +19,7 @@ from holdfast.model.errors import HoldfastError
 
 _TERM_GRACE_S = 2.0
 _KILL_GRACE_S = 1.0
+_FIRST_LINE_LIMIT = 256
 
 
 class CannotRun(HoldfastError):
@@ -113,6 +114,21 @@ def start(
     return ProcessGroup(popen, argv[0])
 
 
+def ending(code: int) -> str:
+    """How a program ended, in words: ``exit code 3``, or the signal that killed it."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def ended_with(code: int) -> str:
+    """The same as the end of a sentence: ``ended with exit code 3``, ``was killed by signal 9 (SIGKILL)``."""
+    return f"{'was killed by' if code < 0 else 'ended with'} {ending(code)}"
+
+
 async def within(limit_s: float, *events: asyncio.Event) -> bool:
     """Whether all events happen within the limit."""
     try:
@@ -128,10 +144,24 @@ def _reason(error: OSError, argv0: str) -> str:
     reason = (error.strerror or str(error)).lower()
     if error.errno == errno.ENOEXEC:
         return f"{reason} (a script needs a first line such as #!/bin/sh)"
+    if error.errno == errno.ENOENT and (interpreter := _interpreter(argv0)):
+        crlf = " (the line ends as on Windows, CRLF: convert the file)" if interpreter.endswith("\r") else ""
+        return f"{reason}: the interpreter that its first line names, {interpreter!r}{crlf}"
     missing = error.filename
     if isinstance(missing, str | os.PathLike) and os.fspath(missing) not in ("", argv0):
         return f"{reason} ({os.fspath(missing)})"
     return reason
+
+
+def _interpreter(argv0: str) -> str:
+    """What the first line of a script names; empty when there is no such file, or it is no script."""
+    try:
+        with open(argv0, "rb") as file:
+            line = file.readline(_FIRST_LINE_LIMIT)
+    except OSError:
+        return ""
+    words = line.removeprefix(b"#!").rstrip(b"\n").strip(b" \t").split(b" ")
+    return words[0].decode(errors="replace") if line.startswith(b"#!") else ""
 
 
 def _pidfd(popen: subprocess.Popen[bytes], argv0: str) -> int:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from holdfast.drivers.process import ending
 from holdfast.model.free_text import printable, shortened, without_secrets
 
 LINE_LIMIT = 2000
@@ -66,6 +67,11 @@ def script_output(stderr: bytes, vm_id: int = -1) -> ScriptOutput:
     left_out = last.start - first.stop
     between = [LogLine("I", f"({left_out} lines of output are left out here)", tagged=False)] if left_out else []
     return ScriptOutput((*begun, *between, *ended), _error(raw, blocks, [*begun, *ended]))
+
+
+def code_for_log(code: int) -> str:
+    """The end of a script as OpenNebula writes it into a log; for a signal it has no words."""
+    return f"exit code: {code}" if code >= 0 else f"killed by {ending(code)}"
 
 
 def _ends(start: int, stop: int) -> tuple[range, range]:

@@ -1,7 +1,8 @@
 """Runs the site's driver scripts for a VM: one at a time, in the environment they expect, and none stays behind.
 
-OpenNebula runs such scripts without a limit, and whatever gives up on one leaves it running.  Here a script that is out
-of time or no longer wanted is ended with all that it started, and the VM's next script waits until that is certain.
+OpenNebula runs such scripts without a limit, and whatever gives up on one leaves it running.  Here a script that
+failed, is out of time or no longer wanted is ended with all that it started, and the VM's next script waits until that
+is certain.  What a script that succeeded left running outside its process group, a daemon, goes on.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class ScriptRuns:
                 stderr_end=OUTPUT_LIMIT,
             )
         finally:
-            if (ended and not ended.timed_out) or await self._is_swept(mark):
+            went_well = ended is not None and ended.code == 0 and not ended.timed_out
+            if went_well or await self._is_swept(mark):
                 self._clean.add(vm_id)
         return ended
 

@@ -268,7 +268,8 @@ def summary(repair: Repair) -> str:
     if repair.ended:
         return f"{repair.file} was repaired{by}{warning}; {repair.ended}"
     where = "after all actions" if repair.is_complete else f"at action {repair.position + 1} of {len(repair.lines)}"
-    return f"{repair.file}: its repair was left {where}{by}{warning}"
+    entry = f"; its last entry is{by}" if by else ""
+    return f"{repair.file}: its repair was left {where}{entry}{warning}"
 
 
 def _warning(repair: Repair) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.drivers.process import CannotRun, Completed, run
+from holdfast.drivers.process import CannotRun, Completed, ended_with, run
 
 
 def bash(script: str, *, deadline_s: float = 10, **options: object) -> Completed:
@@ -191,6 +191,29 @@ def test_a_script_without_a_first_line_is_explained(tmp_path: Path) -> None:
     (tmp_path / "script").chmod(0o755)
     with pytest.raises(CannotRun, match=r"#!/bin/sh"):
         asyncio.run(run([str(tmp_path / "script")], deadline_s=5))
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("#!/no/such/shell -e\n", r"directory: the interpreter that its first line names, '/no/such/shell'\."),
+        ("#!/bin/sh\r\n", r"names, '/bin/sh\\r' \(the line ends as on Windows, CRLF: convert the file\)"),
+    ],
+)
+def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path, first: str, says: str) -> None:
+    script = tmp_path / "script"
+    script.write_bytes(first.encode() + b"exit 0\n")
+    script.chmod(0o755)
+    with pytest.raises(CannotRun, match=says):
+        asyncio.run(run([str(script)], deadline_s=5))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(3, "ended with exit code 3"), (-9, "was killed by signal 9 (SIGKILL)"), (-99, "was killed by signal 99")],
+)
+def test_an_end_is_told_in_words(code: int, words: str) -> None:
+    assert ended_with(code) == words
 
 
 def test_a_missing_directory_is_named() -> None:

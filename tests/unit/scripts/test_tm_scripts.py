@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,7 @@ def test_every_action_may_fail_and_the_vm_gets_the_reason(site: BashedSite, text
         ("fail60", "the old way"),
         ("fail62", "first half of the reason"),
         ("mute", "{folder}/delete ended with exit code 9 and gave no reason"),
+        ("killed", "{folder}/delete was killed by signal 9 (SIGKILL) and gave no reason"),
     ],
 )
 def test_the_reason_is_found_in_the_output_of_every_generation(site: BashedSite, wish: str, reason: str) -> None:
@@ -164,6 +166,21 @@ def test_children_that_ignore_sigterm_or_leave_the_group_do_not_outlive_the_dead
     answer = site.run(EffectKind.TM_PROLOG, site.vm(), limit_s=0.7)
     assert "the time was up" in answer.message
     assert not alive(site.process("child"))
+
+
+def test_what_a_failed_script_left_behind_is_ended_before_the_next_begins_a_daemon_of_a_good_one_stays(
+    site: BashedSite,
+) -> None:
+    line = f"DELETE bashed host1:{site.root}/0/7/disk.0 7 0"
+    site.wish("delete", "abandon")
+    assert not site.line(line).ok
+    assert not alive(site.process("child"))
+    (site.folder / "child").unlink()
+    site.wish("delete", "daemon")
+    assert site.line(line).ok
+    daemon = site.process("child")
+    assert alive(daemon)
+    os.kill(daemon, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("wish", ["stubborn", "escape"])

@@ -80,7 +80,8 @@ class Bashed:
         """``action arguments``, in order."""
         path = self.state / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [line.rpartition("|")[0].replace("|", " ").replace(str(self.datastores), "/ds") for line in lines]
+        plain = [line.rpartition("|")[0].replace("|", " ").replace(str(self.datastores), "/ds") for line in lines]
+        return [line.replace(f"{self.var}/vms", "/vms") for line in plain]
 
     def stdin(self, action: str) -> str:
         """What the script last read."""
@@ -142,7 +143,7 @@ def test_each_order_is_a_script_with_opennebulas_arguments(bashed: Bashed) -> No
     assert bashed.run(EffectKind.VMM_SHUTDOWN, vm).ok
     assert bashed.run(EffectKind.VMM_SHUTDOWN, vm, HARD="YES").ok
     assert bashed.calls == [
-        "deploy /ds/0/7/deployment.0 host1 7 host1",
+        f"deploy {'/vms' if bashed.local else '/ds/0'}/7/deployment.0 host1 7 host1",
         "reboot one-7 host1 7 host1",
         "reset one-7 host1 7 host1",
         "snapshot_create one-7 3 7 host1",
@@ -185,7 +186,9 @@ def test_a_site_may_want_libvirts_domain_as_the_deployment_file(tmp_path: Path) 
 
 
 def test_a_disk_is_made_before_it_is_attached_and_removed_when_it_could_not_be(bashed: Bashed) -> None:
-    vm, disk = a_running_vm(), bashed.datastores / "0/7/disk.2"
+    secret = 'GRAPHICS=[LISTEN="0.0.0.0", PASSWD="hush1"]\nCONTEXT=[DISK_ID="1", TARGET="hda", SCRIPT="hush2"]'
+    vm = replace(a_vm(7, f"{TEXT}\n{secret}", (a_stay(),), "NOTE=hush3"), deploy_id="one-7")
+    disk = bashed.datastores / "0/7/disk.2"
     bashed.run(EffectKind.VMM_DEPLOY, vm)
     assert bashed.run(EffectKind.VMM_ATTACH_DISK, vm, ITEM=2).ok
     assert disk.exists()
@@ -193,6 +196,11 @@ def test_a_disk_is_made_before_it_is_attached_and_removed_when_it_could_not_be(b
     assert words[:5] == ["attach_disk", "one-7", "/ds/0/7/disk.2", "vdc", "2"]
     data = ElementTree.fromstring(base64.b64decode(words[5]))
     assert data.findtext("VM/TEMPLATE/DISK/ATTACH") == "YES"
+    shown = data.find("VM")
+    assert "hush" not in ElementTree.tostring(data, encoding="unicode"), "a list of processes shows arguments"
+    assert shown is not None
+    assert shown.findtext("TEMPLATE/GRAPHICS/LISTEN") == "0.0.0.0"
+    assert "hush" in bashed.stdin("attach_disk"), "what only the script reads is whole"
     assert bashed.run(EffectKind.VMM_DETACH_DISK, vm, ITEM=2).ok
     assert not disk.exists()
     bashed.wish("attach_disk", "fail")
@@ -236,6 +244,59 @@ def test_a_failed_start_leaves_nothing_and_the_log_tells_it_in_opennebulas_words
         "I Failed to execute virtualization driver operation: deploy.",
     ]
     assert bashed.log[7:] == ["I Successfully execute virtualization driver operation: cancel."]
+
+
+@pytest.mark.parametrize("type_", ["xml", "qemu"])
+def test_a_script_on_the_controller_finds_the_deployment_file_that_it_is_given(tmp_path: Path, type_: str) -> None:
+    bashed = Bashed(tmp_path, local=True, type_=type_)
+    script = bashed.remotes / "vmm/bashed/deploy"
+    script.unlink()
+    script.write_text('#!/bin/sh\ncp "$1" "$BASHED_STATE/seen"\necho one-$3\n')
+    script.chmod(0o755)
+    assert bashed.run(EffectKind.VMM_DEPLOY, a_vm(7, BASIC, (a_stay(),))).ok
+    assert ElementTree.parse(bashed.state / "seen").getroot().tag == ("VM" if type_ == "xml" else "domain")
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (r"\033[2J;rm", "\\x1b[2J;rm holds characters that cannot be printed"),
+        (r"\377\376", "holds characters that cannot be printed"),
+        ("-rf", "-rf begins with - and would be taken for an option"),
+        ("x" * 300, "is longer than 256 characters"),
+    ],
+)
+def test_an_id_that_cannot_be_kept_fails_the_start_and_the_host_counts_as_one_where_the_vm_may_run(
+    bashed: Bashed, printed: str, said: str
+) -> None:
+    vm = a_vm(7, TEXT, (a_stay(),))
+    bashed.run(EffectKind.VMM_DEPLOY, vm)
+    script = bashed.remotes / "vmm/bashed/deploy"
+    script.unlink()
+    script.write_text(f"#!/bin/sh\nprintf -- '{printed} more'\n")
+    script.chmod(0o755)
+    answer = bashed.run(EffectKind.VMM_DEPLOY, vm)
+    assert (answer.ok, answer.certain, answer.values) == (False, False, {})
+    assert answer.message.startswith("deploy: the first word that it printed cannot be the VM's id: ")
+    assert answer.message.endswith(said)
+    assert not bashed.runs_on("host1"), "it was ended under the name that we know"
+
+
+def test_a_vm_whose_stored_id_cannot_be_printed_can_still_be_ended(bashed: Bashed) -> None:
+    vm = replace(a_running_vm(), deploy_id="\x1b[2J;rm")
+    assert bashed.run(EffectKind.VMM_CANCEL, vm).ok
+    assert "\\x1b[2J;rm" in bashed.stdin("cancel")
+
+
+def test_a_script_that_a_signal_ended_says_which(bashed: Bashed) -> None:
+    script = bashed.remotes / "vmm/bashed/reboot"
+    script.unlink()
+    script.write_text("#!/bin/sh\nkill -USR1 $$\n")
+    script.chmod(0o755)
+    answer = bashed.run(EffectKind.VMM_REBOOT, a_running_vm())
+    assert not answer.ok
+    if bashed.local:
+        assert "I Command execution fail (killed by signal 10 (SIGUSR1)): reboot" in bashed.log
 
 
 @pytest.mark.parametrize("kind", [EffectKind.VMM_DEPLOY, EffectKind.VMM_MIGRATE])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from xml.sax.saxutils import escape
 
 from holdfast.drivers.capacity import Figures
+from holdfast.drivers.process import ended_with
 from holdfast.drivers.script_files import ScriptFiles
 from holdfast.drivers.script_output import script_output
 from holdfast.drivers.script_runs import ScriptRuns
@@ -45,7 +46,7 @@ class ScriptMonitor:
         ended = await self._runs.run(_place_of(datastore), (str(script), str(datastore.oid)), limit_s, stdin)
         said = script_output(ended.stderr).error
         if ended.timed_out or ended.code != 0:
-            how = "did not end in time" if ended.timed_out else f"ended with exit code {ended.code}"
+            how = "did not end in time" if ended.timed_out else ended_with(ended.code)
             raise HoldfastError(f"{script} {how}{': ' if said else ''}{said}")
         found = {name: int(number) for name, number in _FIGURE.findall(ended.stdout.decode(errors="replace"))}
         if missing := [name for name in _NAMES if name not in found]:

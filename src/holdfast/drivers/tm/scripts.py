@@ -11,9 +11,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
-from holdfast.drivers.process import Completed
+from holdfast.drivers.process import Completed, ended_with
 from holdfast.drivers.script_files import ScriptFiles
-from holdfast.drivers.script_output import ScriptOutput, script_output
+from holdfast.drivers.script_output import ScriptOutput, code_for_log, script_output
 from holdfast.drivers.script_runs import OUTPUT_LIMIT, ScriptOverdue, ScriptRuns
 from holdfast.drivers.tm.account import Account
 from holdfast.drivers.tm.lines import Line, TransferError
@@ -66,14 +66,14 @@ def conclude(ended: Completed, vm_id: int, account: Account) -> None:
     if ended.timed_out:
         account.log("I", f"Command execution timed out after {ended.took_s:.1f} s: {command}")
     else:
-        account.log("I", f"Command execution failed (exit code: {ended.code}): {command}")
+        account.log("I", f"Command execution failed ({code_for_log(ended.code)}): {command}")
     _log(output, account, tagged_only=False)
     if ended.truncated:
         account.log("W", f"of its output, only the first and the last {OUTPUT_LIMIT} bytes were read")
     if ended.timed_out:
         last = f"; it said: {output.error}" if output.error else ""
         raise TransferOverdue(f"{ended.argv[0]} was stopped after {ended.took_s:.1f} s: the time was up{last}")
-    raise TransferError(output.error or f"{ended.argv[0]} ended with exit code {ended.code} and gave no reason")
+    raise TransferError(output.error or f"{ended.argv[0]} {ended_with(ended.code)} and gave no reason")
 
 
 def _log(output: ScriptOutput, account: Account, tagged_only: bool) -> None:

@@ -72,7 +72,8 @@ class Clockwork:
             words = " ".join(ended.stderr.decode(errors="replace").split())[-_LAST_WORDS:]
             full = writes and (any(sign in words for sign in _FULL) or await is_full(writes.parent))
             room = f"no space is left in {writes.parent}: " if writes and full else ""
-            raise TransferError(f"{room}{argv[0]} failed with exit code {ended.code}: {words or 'it gave no reason'}")
+            how = process.ended_with(ended.code).replace("ended with", "failed with")
+            raise TransferError(f"{room}{argv[0]} {how}: {words or 'it gave no reason'}")
         return ended.stdout
 
     async def run_unlocked(self, *argv: str, writes: Path | None = None) -> bytes:

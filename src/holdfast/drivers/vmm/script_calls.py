@@ -16,7 +16,9 @@ from holdfast.drivers.vmm.deployment import domain_name, vm_directory
 from holdfast.engine.ports import Order
 from holdfast.model.enums import EffectKind
 from holdfast.model.errors import HoldfastError
+from holdfast.model.free_text import MASK, printable
 from holdfast.model.host import Host
+from holdfast.model.secret_names import is_secret
 from holdfast.model.storage import Datastore
 from holdfast.model.vm import History, Vm
 
@@ -25,12 +27,16 @@ Rendered = Callable[[Vm], str]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The VM, the host and the stay that an order is about; ``location``: the datastores as the hosts see them."""
+    """The VM, the host and the stay that an order is about; ``location``: the datastores as the hosts see them.
+
+    ``local_vms``: where the controller keeps its files about VMs, if that is where the scripts run.
+    """
 
     order: Order
     vm: Vm
     host: Host
     location: str
+    local_vms: str = ""
 
     @property
     def record(self) -> History:
@@ -62,7 +68,17 @@ class Subject:
     @property
     def deployment(self) -> str:
         """Its deployment file on the host."""
-        return f"{self.directory}/deployment.{self.record.seq}"
+        return f"{self.directory}/{self.deployment_name}"
+
+    @property
+    def deployment_name(self) -> str:
+        """The deployment file, without its directory."""
+        return f"deployment.{self.record.seq}"
+
+    @property
+    def local_deployment(self) -> str:
+        """The controller's own copy of the deployment file; empty when the scripts run elsewhere."""
+        return f"{self.local_vms}/{self.vm.oid}/{self.deployment_name}" if self.local_vms else ""
 
     @property
     def deploy_id(self) -> str:
@@ -119,8 +135,8 @@ def action_data(subject: Subject, vm: Rendered, datastore: str) -> str:
     values = {
         "HOST": subject.host.name,
         "MIGR_HOST": other.name if other else "",
-        "DEPLOY_ID": "" if starts else subject.deploy_id,
-        "LOCAL_DEPLOYMENT_FILE": "",
+        "DEPLOY_ID": "" if starts else printable(subject.deploy_id),
+        "LOCAL_DEPLOYMENT_FILE": subject.local_deployment if starts else "",
         "REMOTE_DEPLOYMENT_FILE": subject.deployment if starts else "",
         "CHECKPOINT_FILE": subject.checkpoint if keeps else "",
         "TM_COMMAND": "",
@@ -152,7 +168,7 @@ def _plain(action: str) -> Callable[[Subject, str], Call]:
 
 
 def _deploy(subject: Subject, data: str) -> Call:
-    return Call("deploy", (subject.deployment, subject.host.name))
+    return Call("deploy", (subject.local_deployment or subject.deployment, subject.host.name))
 
 
 def _shutdown(subject: Subject, data: str) -> Call:
@@ -182,7 +198,19 @@ def _disk(subject: Subject) -> tuple[str, str, str, str]:
 
 
 def _attach_disk(subject: Subject, data: str) -> Call:
-    return Call("attach_disk", (*_disk(subject), base64.b64encode(data.encode()).decode()))
+    return Call("attach_disk", (*_disk(subject), base64.b64encode(_for_everybody(data).encode()).decode()))
+
+
+def _for_everybody(data: str) -> str:
+    """The action data without what a list of processes must not show: it has arguments, but no secrets."""
+    root = etree.fromstring(data)
+    for path in _PRIVATE:
+        for element in root.findall(path):
+            element.clear()
+    for element in root.iter():
+        if element.text and is_secret(str(element.tag)) and element.tag not in _NO_SECRETS:
+            element.text = MASK
+    return str(etree.tostring(root, encoding="unicode"))
 
 
 def _detach_disk(subject: Subject, data: str) -> Call:
@@ -207,6 +235,10 @@ def _snapshot(action: str) -> Callable[[Subject, str], Call]:
     return call
 
 
+_PRIVATE = ("VM/TEMPLATE/CONTEXT", "VM/USER_TEMPLATE")
+"""May hold anything, scripts with passwords, too, and is about no disk."""
+_NO_SECRETS = ("CEPH_SECRET",)
+"""The number under which libvirt keeps a secret, which who attaches the disk needs."""
 _OF_A_DISK = (EffectKind.VMM_ATTACH_DISK, EffectKind.VMM_DETACH_DISK)
 _OF_A_NIC = (EffectKind.VMM_ATTACH_NIC, EffectKind.VMM_DETACH_NIC)
 _CALLS: dict[EffectKind, Callable[[Subject, str], Call]] = {

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.drivers.process import Completed
-from holdfast.drivers.script_output import script_output
+from holdfast.drivers.process import Completed, ending
+from holdfast.drivers.script_output import code_for_log, script_output
 from holdfast.drivers.tm.driver import TmDriver, VmLog
 from holdfast.drivers.tm.lines import Step
 from holdfast.drivers.vm_files import write_vm_file
@@ -24,6 +24,7 @@ from holdfast.drivers.vmm.site_hypervisor import SiteHypervisor
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 from holdfast.model.errors import HoldfastError
+from holdfast.model.free_text import printable, shortened
 from holdfast.model.host import Host
 from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
@@ -31,6 +32,7 @@ from holdfast.model.vm import Vm
 ABSENT = {"ABSENT": "YES"}
 """Tells the engine that the hypervisor has nothing of the VM, so that an earlier start is settled too."""
 
+_ID_LIMIT = 256
 _ACCELERATORS = {"kvm": "kvm", "qemu": "tcg"}
 
 
@@ -105,6 +107,8 @@ class ScriptOrder:
                 raise ScriptFailed("Empty deploy ID for virtual machine", known=True)
         except ScriptFailed as error:
             return await self._undo_start(error)
+        if wrong := _what_is_wrong_with(said[0]):
+            return await self._undo_unnamed(f"deploy: the first word that it printed cannot be the VM's id: {wrong}")
         return Answer(ok=True, values={"DEPLOY_ID": said[0]})
 
     async def _restore(self) -> Answer:
@@ -143,6 +147,14 @@ class ScriptOrder:
             message = f"{error.message}; what is left of it could not be ended: {trouble.message}"
             return Answer(ok=False, certain=False, message=message)
         return Answer(ok=False, message=error.message, values=ABSENT)
+
+    async def _undo_unnamed(self, message: str) -> Answer:
+        """The script says that the VM runs, but not as what: it is ended by our name, and may still be there."""
+        try:
+            await self._script(cancel(self._subject), self._data())
+        except HoldfastError as trouble:
+            message = f"{message}; it could not be ended: {trouble.message}"
+        return Answer(ok=False, certain=False, message=message)
 
     async def _migrate(self) -> Answer:
         subject, other, data = self._subject, self._subject.order.other, self._data()
@@ -192,7 +204,11 @@ class ScriptOrder:
     async def _snapshot(self) -> Answer:
         data = self._data()
         said = await self._script(call_of(self._subject, data), data)
-        return Answer(ok=True, values={"HYPERVISOR_ID": said[0] if said else f"snap-{self._subject.item}"})
+        name = said[0] if said else f"snap-{self._subject.item}"
+        if wrong := _what_is_wrong_with(name):
+            message = f"snapshot_create: the first word that it printed cannot be the snapshot's name: {wrong}"
+            raise ScriptFailed(message, known=True)
+        return Answer(ok=True, values={"HYPERVISOR_ID": name})
 
     async def _transfer(self, step: Step) -> Answer:
         subject = self._subject
@@ -201,8 +217,7 @@ class ScriptOrder:
     async def _prepare(self, text: str) -> None:
         """The files of the VM that OpenNebula writes before a deployment."""
         subject, vm_id = self._subject, self._subject.vm.oid
-        name = f"deployment.{subject.record.seq}"
-        await write_vm_file(self._site.vms_path, vm_id, name, text, self._left_s)
+        await write_vm_file(self._site.vms_path, vm_id, subject.deployment_name, text, self._left_s)
         await self._program(("/bin/mkdir", "-p", subject.directory), "")
         await self._program(("/bin/dd", f"of={subject.directory}/vm.xml", "status=none"), self._site.vm_xml(subject.vm))
         datastore = self._site.datastore_xml(subject.datastore)
@@ -241,18 +256,28 @@ class ScriptOrder:
         output, lost = script_output(ended.stderr, vm_id), self._site.place.is_lost(ended)
         failed = lost or ended.code != 0
         if failed:
-            log(vm_id, "I", f"Command execution fail (exit code: {ended.code}): {action}")
+            log(vm_id, "I", f"Command execution fail ({code_for_log(ended.code)}): {action}")
         for line in output.lines:
             if failed or line.tagged:
                 log(vm_id, line.severity, line.text)
-        ending = "Failed to" if failed else "Successfully"
-        log(vm_id, "I", f"{ending} execute virtualization driver operation: {action}.")
+        verb = "Failed to" if failed else "Successfully"
+        log(vm_id, "I", f"{verb} execute virtualization driver operation: {action}.")
         if lost:
             seen = f"{action}: nobody saw its end after {ended.took_s:.1f} s"
             raise ScriptFailed(f"{seen}: {output.error}" if output.error else seen, known=False)
         if failed:
-            raise ScriptFailed(f"{action}: {output.error or f'exit code {ended.code}, without a reason'}", known=True)
+            raise ScriptFailed(f"{action}: {output.error or f'{ending(ended.code)}, without a reason'}", known=True)
 
     @property
     def _left_s(self) -> float:
         return max(0.0, self._until - asyncio.get_running_loop().time())
+
+
+def _what_is_wrong_with(word: str) -> str:
+    """Why a hypervisor's id cannot be kept, shown and given to scripts; empty when it can."""
+    shown = shortened(printable(word), 80)
+    if len(word) > _ID_LIMIT:
+        return f"{shown} is longer than {_ID_LIMIT} characters"
+    if not word.isprintable() or "\ufffd" in word:
+        return f"{shown} holds characters that cannot be printed"
+    return f"{shown} begins with - and would be taken for an option" if word.startswith("-") else ""

@@ -65,4 +65,7 @@ class ScriptDriver:
             raise HoldfastError(
                 f"Effect {order.effect.oid} ({order.effect.kind.value}) is no order for a VM on a host."
             )
-        return Subject(order, order.vm, order.host, self._location)
+        site = self._site
+        return Subject(
+            order, order.vm, order.host, self._location, str(site.vms_path.absolute()) if site.hypervisor.local else ""
+        )
