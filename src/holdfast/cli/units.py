@@ -8,7 +8,8 @@ import time
 from holdfast.cli.errors import CliError
 
 _STEP = 1024
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([MGT]?)B?", re.IGNORECASE)
+_MB_IN = {"": 1, "M": 1, "G": _STEP, "T": _STEP * _STEP}
+_SIZE = re.compile(r"([0-9]{1,40})(?:\.([0-9]{1,40}))?\s*([MGT]?)B?", re.IGNORECASE)
 
 
 def memory_text(amount_kb: float, raw: bool = False) -> str:
@@ -28,12 +29,12 @@ def memory_text(amount_kb: float, raw: bool = False) -> str:
 def size_mb(text: str, option: str) -> int:
     """Megabytes from ``512``, ``512m``, ``8g``, ``1.5t``; ``option`` is named in the refusal."""
     match = _SIZE.fullmatch(text.strip())
-    amount = (
-        float(match.group(1)) * {"": 1, "M": 1, "G": _STEP, "T": _STEP * _STEP}[match.group(2).upper()] if match else 0
-    )
-    if amount < 1:
+    whole, fraction, unit = match.groups(default="") if match else ("0", "", "")
+    parts: int = 10 ** len(fraction)  # no floats: a number is not changed by reading it, however long it is
+    amount = int(whole + fraction) * _MB_IN[unit.upper()]
+    if amount < parts:
         raise CliError(f"{option} must be a size of at least 1 MB such as 512, 512m or 8g, it is '{text}'.")
-    return round(amount)
+    return (2 * amount + parts) // (2 * parts)
 
 
 def time_text(epoch_s: float, with_seconds: bool = True) -> str:

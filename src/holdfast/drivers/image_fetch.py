@@ -9,12 +9,14 @@ more, it ends by itself.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import io
 import json
 import lzma
 import os
+import ssl
 import sys
 import time
 import zlib
@@ -49,6 +51,10 @@ _MODE = 0o660
 _TELL_EVERY_S = 0.5
 _STALL_S = 30.0
 _SAID_LIMIT = 200
+_LARGEST_RESERVE = 1 << 30
+_LOOK_EVERY = 16 << 20
+_REDIRECTIONS = (301, 302, 303, 307, 308)
+_AGAIN = "see that the server is well, then try again (oneimage enable)"
 
 Tell = Callable[[int, int], None]
 """Is told the bytes read, and how many there are (0 when nobody knows)."""
@@ -57,9 +63,10 @@ Tell = Callable[[int, int], None]
 class Source(io.RawIOBase):
     """What is read: counted, and put through the checksums."""
 
-    def __init__(self, file: IO[bytes], total: int, names: Mapping[str, str], tell: Tell) -> None:
+    def __init__(self, origin: str, file: Any, total: int, names: Mapping[str, str], tell: Tell) -> None:
         super().__init__()
-        self._file, self.total, self._tell = file, total, tell
+        self.origin, self.total, self._tell = origin, total, tell
+        self._read: Callable[[int], bytes] = getattr(file, "read1", file.read)  # what came counts before more is there
         self._wanted = names
         self._digests = {name: hashlib.new(name.lower(), usedforsecurity=False) for name in names}
         self.count = 0
@@ -73,10 +80,11 @@ class Source(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Reads what there is; a connection that breaks is noted, because decompressors hide it."""
         try:
-            data = self._file.read(len(buffer))
+            data = self._read(len(buffer))
         except (OSError, HTTPException) as error:
-            said = shortened(printable(str(error)), _SAID_LIMIT)
-            self.trouble = TransferError(f"reading stopped after {self.count} bytes: {said}")
+            self.trouble = TransferError(
+                f"{self.origin}: reading stopped after {self.count} bytes: {_in_short(error)}; {_AGAIN}"
+            )
             raise
         for digest in self._digests.values():
             digest.update(data)
@@ -89,23 +97,32 @@ class Source(io.RawIOBase):
     def check(self) -> None:
         """After the end: raises TransferError unless it was whole and what the template says."""
         if self.total and self.count != self.total:
-            raise TransferError(f"the connection ended early: {self.count} of {self.total} bytes came")
+            raise TransferError(
+                f"{self.origin}: the connection ended early: {self.count} of {self.total} bytes came; {_AGAIN}"
+            )
         for name, digest in self._digests.items():
             if digest.hexdigest() != self._wanted[name].strip().lower():
                 raise TransferError(
-                    f"the file's {name} is {digest.hexdigest()}, the image's template says {self._wanted[name]}: the "
-                    f"file was changed or damaged on its way, or the checksum is another file's"
+                    f"{self.origin}: the file's {name} is {digest.hexdigest()}, the image's template says "
+                    f"{self._wanted[name]}: the file was changed or damaged on its way, or the checksum is another "
+                    f"file's"
                 )
 
 
 class Target:
-    """The file that is made; blocks of zeros stay holes, and it never takes more than its limit."""
+    """The file that is made; blocks of zeros stay holes, and it never takes more than its limit.
 
-    def __init__(self, path: str, limit_bytes: int) -> None:
+    ``reserve_bytes``: so much of the file system is left for others, whoever else writes there meanwhile.
+    """
+
+    def __init__(self, path: str, origin: str, limit_bytes: int, reserve_bytes: int) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-        self._limit_bytes = limit_bytes
+        self._origin, self._reserve_bytes = origin, reserve_bytes
+        unreserved_bytes = max(0, self._free_bytes() - reserve_bytes)
+        self._limit_bytes, self._is_reserve_felt = min(limit_bytes, unreserved_bytes), unreserved_bytes < limit_bytes
         self._taken = 0
         self._position = 0
+        self._look_at = 0
 
     def write(self, data: bytes) -> None:
         """Appends; raises TransferError when there is no room."""
@@ -118,13 +135,29 @@ class Target:
     def _write_block(self, block: bytes) -> None:
         self._taken += len(block)
         if self._taken > self._limit_bytes:
-            raise TransferError(no_room("the image", self._taken, self._limit_bytes, "at least "))
+            raise self._full(self._limit_bytes)
+        if self._taken >= self._look_at:
+            self._look_at = self._taken + _LOOK_EVERY
+            if self._free_bytes() < self._reserve_bytes:
+                self._is_reserve_felt = True
+                raise self._full(self._taken)
         try:
             done = 0
             while done < len(block):
                 done += os.pwrite(self._descriptor, block[done:], self._position + done)
         except OSError as error:
-            raise TransferError(f"writing the image failed: {error.strerror}") from None
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full(self._taken) from None
+            raise TransferError(f"{self._origin}: writing it to the datastore failed: {error.strerror}") from None
+
+    def _free_bytes(self) -> int:
+        found = os.fstatvfs(self._descriptor)
+        return found.f_bavail * found.f_frsize
+
+    def _full(self, left_bytes: int) -> TransferError:
+        reserve = -(-self._reserve_bytes // _MIB) if self._is_reserve_felt else 0
+        more = f" besides a reserve of {reserve} MB, as nobody knew how big it is" if reserve else ""
+        return TransferError(no_room(self._origin, self._taken, left_bytes, "at least ", more))
 
     def finish(self) -> None:
         """Its size is what was written, holes included."""
@@ -132,12 +165,19 @@ class Target:
         os.close(self._descriptor)
 
 
-def no_room(what: str, needed_bytes: int, left_bytes: int, more: str = "") -> str:
+def no_room(what: str, needed_bytes: int, left_bytes: int, at_least: str = "", besides: str = "") -> str:
     """The refusal of something that does not fit."""
     return (
-        f"the datastore is full: {what} needs {more}{-(-needed_bytes // _MIB)} MB, {left_bytes // _MIB} MB are left "
-        f"(onedatastore show): free some space, or use another datastore"
+        f"the datastore is full: {what} needs {at_least}{-(-needed_bytes // _MIB)} MB, {left_bytes // _MIB} MB are "
+        f"left{besides} (onedatastore show): free some space, use another datastore, or set a higher LIMIT_MB if it "
+        f"has one"
     )
+
+
+def reserve_bytes(path: str) -> int:
+    """What an import whose size nobody knows leaves free on the file system of ``path``: 2 %, no more than 1 GiB."""
+    found = os.statvfs(os.path.dirname(path))
+    return min(_LARGEST_RESERVE, found.f_blocks * found.f_frsize // 50)
 
 
 def kind_of(beginning: bytes) -> str:
@@ -155,26 +195,28 @@ def fetch(order: Mapping[str, Any], tell: Tell) -> None:
         counts = bool(order["capacity_checked"]) or not scheme_of(origin)
         if counts and needed_bytes > limit_bytes:
             raise TransferError(no_room(origin, needed_bytes, limit_bytes))
-        source = Source(file, total, order["digests"], tell)
-        target = Target(str(order["target"]), limit_bytes)
+        source = Source(origin, file, total, order["digests"], tell)
         try:
-            _copy(source, target, bool(order["unpack"]))
+            target = _copy(source, str(order["target"]), origin, limit_bytes, bool(order["unpack"]))
         except TransferError:
             raise
         except _BROKEN as error:
-            raise source.trouble or TransferError(str(error)) from None
+            raise source.trouble or TransferError(f"{origin}: {_in_short(error)}") from None
         source.check()
         target.finish()
 
 
-def _copy(source: Source, target: Target, unpack: bool) -> None:
+def _copy(source: Source, path: str, origin: str, limit_bytes: int, unpack: bool) -> Target:
     raw = io.BufferedReader(source, _CHUNK)
     kind = kind_of(raw.peek(8)[:8]) if unpack else ""
+    is_sized = source.total and not kind
+    target = Target(path, origin, limit_bytes, 0 if is_sized else reserve_bytes(path))
     if kind:
         _unpack(kind, raw, source, target)
     while data := raw.read(_CHUNK):
         if not kind:
             target.write(data)  # after a compressed file the rest counts for the checksum alone
+    return target
 
 
 def _unpack(kind: str, raw: IO[bytes], source: Source, target: Target) -> None:
@@ -188,8 +230,8 @@ def _unpack(kind: str, raw: IO[bytes], source: Source, target: Target) -> None:
             if source.trouble:
                 raise source.trouble from None
             raise TransferError(
-                f"the file is damaged, it cannot be decompressed ({kind}: {error}); if it is meant to be stored as it "
-                f"is, set NO_DECOMPRESS = YES in the image's template"
+                f"{source.origin}: the file is damaged, it cannot be decompressed ({kind}: {error}); if it is meant to "
+                f"be stored as it is, set NO_DECOMPRESS = YES in the image's template"
             ) from None
         if not data:
             return
@@ -207,20 +249,37 @@ def _fetched(origin: str) -> tuple[IO[bytes], int, int]:
     """A server's answer, its size (0 when it does not say), and what it takes."""
     try:
         answer = _web().open(request.Request(origin, headers={"User-Agent": "holdfast"}), timeout=_STALL_S)
-    except url_error.HTTPError as error:
-        raise TransferError(f"{origin} cannot be fetched: the server answers {error.code} {error.reason}") from None
-    except HTTPException as error:
-        said = shortened(printable(f"{type(error).__name__}: {error}"), _SAID_LIMIT)
-        raise TransferError(
-            f"{origin} cannot be fetched: the server does not answer as a web server does ({said}); see that the "
-            f"address and the port are those of one"
-        ) from None
-    except (url_error.URLError, OSError, ValueError) as error:
-        reason = error.reason if isinstance(error, url_error.URLError) else error
-        raise TransferError(f"{origin} cannot be fetched: {reason}") from None
+    except (url_error.URLError, OSError, ValueError, HTTPException) as error:
+        raise TransferError(f"{origin} cannot be fetched: {_why_no_answer(error)}") from None
     length = answer.headers.get("Content-Length", "")
     total = int(length) if length.isdecimal() else 0
     return answer, total, total
+
+
+def _why_no_answer(error: Exception) -> str:
+    """What happened, and what to do about it."""
+    if isinstance(error, url_error.HTTPError):
+        if error.code in _REDIRECTIONS:
+            return f"its redirections lead nowhere ({_in_short(error)}); give the address of the file itself"
+        return f"the server answers {error.code} {_in_short(error.reason)}; see that the address is right"
+    if isinstance(error, HTTPException):
+        return (
+            f"the server does not answer as a web server does ({type(error).__name__}: {_in_short(error)}); see that "
+            f"the address and the port are those of one"
+        )
+    reason = error.reason if isinstance(error, url_error.URLError) else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not valid ({reason.verify_message}); use its right name, or have this machine trust "
+            f"who signed it"
+        )
+    if isinstance(reason, ssl.SSLError):
+        return f"the server does not speak TLS as this machine does ({_in_short(reason.reason)}); perhaps it is http://"
+    return f"{_in_short(reason)}; see that the address is right and that this machine can reach it"
+
+
+def _in_short(said: object) -> str:
+    return shortened(" ".join(printable(str(said).replace("\n", " ")).split()), _SAID_LIMIT)
 
 
 def _web() -> request.OpenerDirector:

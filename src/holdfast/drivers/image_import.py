@@ -79,15 +79,19 @@ async def _fetch(wanted: Wanted, draft: Path, clockwork: Clockwork) -> None:
         "unpack": wanted.unpack,
         "capacity_checked": wanted.capacity_checked,
     }
+    allowed_s = clockwork.left_s
     try:
-        async with asyncio.timeout(clockwork.left_s), piped(_PROGRAM) as program:
+        async with asyncio.timeout(allowed_s), piped(_PROGRAM) as program:
             with contextlib.suppress(BrokenPipeError):  # it ended: what it said tells why
                 await program.write(json.dumps(order).encode())
             program.end_input()
             end = await _listen(program, clockwork.account)
     except TimeoutError:
         done = clockwork.account.progress
-        raise TransferOverdue(f"{wanted.origin} was given up, the time was up: {done.done_bytes} bytes came") from None
+        raise TransferOverdue(
+            f"{wanted.origin} was given up, the time was up: {done.done_bytes} bytes came in {allowed_s:.0f} s; try "
+            f"again (oneimage enable), or download the file yourself and register that"
+        ) from None
     if not end.get("ok"):
         raise TransferError(end.get("message", f"{wanted.origin} cannot be fetched"))
 

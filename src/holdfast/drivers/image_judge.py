@@ -40,4 +40,6 @@ async def measured(path: Path, clockwork: Clockwork) -> Answer:
 
 
 def _answer(size: int, found: str) -> Answer:
+    if not size:
+        raise TransferError("the file is empty, 0 bytes: an image needs contents; see what PATH names")
     return Answer(ok=True, values={"SIZE": str(-(-size // _MIB)), "FORMAT": found})

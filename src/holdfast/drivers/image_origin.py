@@ -58,6 +58,10 @@ def scheme_of(origin: str) -> str:
         )
     if "@" in urlsplit(origin).netloc:
         raise TransferError("PATH is a URL with a user in it, which everybody could read: download the file yourself")
+    try:
+        urlsplit(origin).port  # noqa: B018 - asking for it checks it
+    except ValueError:
+        raise TransferError(f"PATH {origin} names a port that does not exist: it is a number up to 65535") from None
     return scheme
 
 

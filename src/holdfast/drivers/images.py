@@ -95,7 +95,7 @@ class ImageDriver:
         draft = await clockwork.touch(lambda: self._begin(path), f"preparing {path}")
         try:
             await self._fill(order, draft, clockwork)
-            answer = await _described(order, draft, clockwork)
+            answer = await _as_asked(order, draft, await _described(order, draft, clockwork), clockwork)
             await clockwork.touch(lambda: layout.publish_file(draft, path), f"putting {path} in place")
         except BaseException:
             # The order has failed: this must also work when its own time is up.
@@ -173,6 +173,29 @@ async def _described(order: Order, path: Path, clockwork: Clockwork) -> Answer:
     """SIZE and FORMAT of the image, if it may be used."""
     is_disk = order.image is None or order.image.type not in _NO_DISKS
     return await (judged if is_disk else measured)(path, clockwork)
+
+
+async def _as_asked(order: Order, draft: Path, found: Answer, clockwork: Clockwork) -> Answer:
+    """What was brought is of the FORMAT that was asked for, and as big as SIZE; raises TransferError."""
+    args = order.effect.args
+    path, wanted, size = args.get("PATH", ""), args.get("FORMAT", ""), args.get("SIZE", "")
+    if order.effect.kind is not EffectKind.IMAGE_CREATE or not path:
+        return found
+    if wanted and wanted != found.values["FORMAT"]:
+        raise TransferError(
+            f"{path} is {found.values['FORMAT']}, the image's template says {wanted}: leave FORMAT and DRIVER out, or "
+            f"convert the file first: qemu-img convert -O {wanted} FROM TO"
+        )
+    size_mb, found_mb = int(size) if size.isdecimal() else 0, int(found.values["SIZE"])
+    if not size_mb or size_mb == found_mb:
+        return found
+    if size_mb < found_mb:
+        raise TransferError(
+            f"{path} is a disk of {found_mb} MB, SIZE says {size_mb} MB: a disk can be made bigger, not smaller; leave "
+            f"SIZE out, or say more"
+        )
+    await clockwork.run("qemu-img", "resize", "-q", "-f", found.values["FORMAT"], str(draft), f"{size_mb}M")
+    return await _described(order, draft, clockwork)
 
 
 def _room_bytes(directory: Path, args: Mapping[str, str]) -> int:

@@ -47,9 +47,23 @@ def insist_unlocked(image: Image, level: LockLevel) -> None:
 def begin_clone(work: Work, origin: Image, clone_id: int) -> None:
     """The image is being copied: until that is over it is neither changed nor written to.  Raises ActionError."""
     if origin.state not in (*_USABLE, ImageState.CLONE) or (origin.persistent and origin.vms):
-        raise ActionError(f"Cannot clone image {origin.oid}, it is in state: {origin.state.name}", origin.oid)
+        raise ActionError(
+            f"Cannot clone image {origin.oid}, it is in state: {origin.state.name}{_before_a_clone(origin)}", origin.oid
+        )
     state = ImageState.CLONE if origin.state is ImageState.READY else origin.state
     put_in_state(work, replace(origin, clones=(*origin.clones, clone_id)), state)
+
+
+def _before_a_clone(origin: Image) -> str:
+    """The reason of its state, and what to do about it."""
+    if origin.state is ImageState.ERROR:
+        reason = origin.template.get("ERROR") or "a VM that wrote to it was lost"
+        return f" ({reason}). Mend that, then oneimage enable {origin.oid}."
+    if origin.state is ImageState.DISABLED:
+        return f". First: oneimage enable {origin.oid}."
+    if is_arriving(origin):
+        return f". Wait until its file is there (oneimage show {origin.oid})."
+    return f". It must be READY, and a persistent one not used by VMs (oneimage show {origin.oid})."
 
 
 def end_clone(work: Work, copy: Image) -> None:

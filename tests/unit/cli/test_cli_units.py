@@ -33,7 +33,17 @@ def test_memory_is_written_short(amount_kb: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("512", 512), ("512m", 512), ("8g", 8192), ("1.5G", 1536), ("2TB", 2 << 20), ("64 MB", 64)]
+    ("text", "size"),
+    [
+        ("512", 512),
+        ("512m", 512),
+        ("8g", 8192),
+        ("1.5G", 1536),
+        ("1.0005g", 1025),
+        ("2TB", 2 << 20),
+        ("64 MB", 64),
+        ("1" + "0" * 30, 10**30),
+    ],
 )
 def test_sizes_are_read_with_their_unit(text: str, size: int) -> None:
     assert size_mb(text, "--memory") == size

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.drivers.image_fetch import fetch, reserve_bytes
 from holdfast.drivers.images import ImageDriver
+from holdfast.drivers.tm.lines import TransferError
 from holdfast.engine.ports import Order
 from holdfast.model.effect import Answer
 from holdfast.model.enums import DatastoreType, EffectKind, ImageState, ImageType
@@ -41,6 +43,8 @@ def server() -> Iterator[Web]:
         web.files |= {"plain": CONTENT, "unsized": CONTENT, "cut": CONTENT, "cut.gz": PACKED["gz"]}
         web.files |= {f"image.{kind}": packed for kind, packed in PACKED.items()}
         web.files["damaged.xz"] = PACKED["xz"][: len(PACKED["xz"]) // 2]
+        web.files["stall"] = bytes(1000)
+        web.announced["stall"] = 1 << 20
         web.files["drip"] = os.urandom(32 << 20)
         yield web
 
@@ -53,6 +57,13 @@ def with_template(root: Path, limits: str = "", kind: ImageType = ImageType.OS, 
     datastore = Datastore(1, "default", DatastoreType.IMAGE_DS, "shared", "fs", f"{root}/1", template=rules)
     plain = order(CREATE, root, PATH=path, DATASTORE_ID="1")
     return replace(plain, image=image, datastores={1: datastore})
+
+
+def fetching(origin: str, target: Path) -> dict[str, object]:
+    """The order to the program that fetches."""
+    rules: dict[str, list[str]] = {"protected": [], "restricted": [], "safe": []}
+    more = {"rules": rules, "limit_bytes": 1 << 62, "digests": {}, "unpack": True, "capacity_checked": True}
+    return {"origin": origin, "target": str(target), **more}
 
 
 def carry_out(asked: Order, root: Path) -> Answer:
@@ -98,7 +109,7 @@ def test_a_checksum_is_that_of_the_file_as_it_was_given(
     (root / "1" / NAME).unlink()
     wrong = carry_out(with_template(root, PATH=path, **{name: "0" * len(digest)}), root)
     assert (wrong.ok, wrong.certain) == (False, True)
-    assert f"the file's {name} is {digest}, the image's template says 000" in wrong.message
+    assert f"{path}: the file's {name} is {digest}, the image's template says 000" in wrong.message
     assert stored(root) == []
 
 
@@ -106,9 +117,10 @@ def test_a_checksum_is_that_of_the_file_as_it_was_given(
     ("path", "why"),
     [
         ("none", "the server answers 404"),
-        ("cut", f"the connection ended early: {3 << 20} of {6 << 20} bytes came"),
+        ("cut", f"/cut: the connection ended early: {3 << 20} of {6 << 20} bytes came"),
         ("cut.gz", "ended early"),
-        ("damaged.xz", "cannot be decompressed (xz"),
+        ("damaged.xz", "/damaged.xz: the file is damaged, it cannot be decompressed (xz"),
+        ("to=", "its redirections lead nowhere"),
         ("to=file:///etc/hostname", "cannot be fetched"),
         ("to=ftp://127.0.0.1/x", "cannot be fetched"),
         (
@@ -121,7 +133,42 @@ def test_what_does_not_come_whole_leaves_nothing_and_says_why(root: Path, server
     answer = run(CREATE, root, PATH=f"{server.url}/{path}")
     assert (answer.ok, answer.certain) == (False, True)
     assert why in answer.message
+    assert answer.message.isprintable()  # one line
     assert stored(root) == []
+
+
+def test_a_server_that_goes_silent_is_named_with_what_came(
+    root: Path, server: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("holdfast.drivers.image_fetch._STALL_S", 0.3)
+    with pytest.raises(TransferError) as refused:
+        fetch(fetching(f"{server.url}/stall", root / "x"), lambda done, total: said.append(str(done)))
+    assert refused.value.message.startswith(f"{server.url}/stall: reading stopped after 1000 bytes: timed out; see ")
+
+
+def test_a_server_without_tls_is_named_and_a_port_that_cannot_be(root: Path, server: Web) -> None:
+    said = run(CREATE, root, PATH=f"{server.url.replace('http', 'https')}/plain").message
+    assert "/plain cannot be fetched: the server does not speak TLS" in said
+    assert said.endswith("perhaps it is http://")
+    said = run(CREATE, root, PATH="http://127.0.0.1:99999999/x").message
+    assert said.startswith("PATH http://127.0.0.1:99999999/x names a port that does not exist")
+
+
+def test_what_has_no_announced_end_never_takes_the_last_room_of_a_disk(
+    root: Path, server: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = os.statvfs(root)
+    monkeypatch.setattr("holdfast.drivers.image_fetch.reserve_bytes", lambda path: free.f_blocks * free.f_frsize)
+    fetch(fetching(f"{server.url}/plain", root / "x"), lambda done, total: None)  # it says how big it is
+    with pytest.raises(TransferError) as refused:
+        fetch(fetching(f"{server.url}/unsized", root / "y"), lambda done, total: None)
+    assert f"{server.url}/unsized needs at least 1 MB, 0 MB are left besides a reserve of " in refused.value.message
+
+
+def test_the_reserve_of_a_disk_is_a_small_part_of_it(root: Path) -> None:
+    found = os.statvfs(root)
+    assert 0 < reserve_bytes(str(root / "x")) <= min(1 << 30, found.f_blocks * found.f_frsize // 50)
 
 
 def test_a_redirection_within_the_web_is_followed(root: Path, server: Web) -> None:
@@ -161,7 +208,7 @@ def test_without_a_check_of_capacity_holes_need_no_room_wherever_they_come_from(
     refused = run(CREATE, root, PATH=f"{server.url}/announced", ROOM_MB="1")
     assert f"needs {huge >> 20} MB, 1 MB are left" in refused.message
     begun = run(CREATE, root, PATH=f"{server.url}/announced")
-    assert begun.message.startswith(f"the connection ended early: {len(CONTENT)} of {huge} bytes came")
+    assert f"/announced: the connection ended early: {len(CONTENT)} of {huge} bytes came" in begun.message
     assert stored(root) == []
 
 
@@ -198,13 +245,12 @@ def test_how_far_a_download_is_can_be_seen(root: Path, server: Web) -> None:
 
 
 def test_the_program_that_fetches_ends_when_nobody_listens_any_more(tmp_path: Path, server: Web) -> None:
-    rules: dict[str, list[str]] = {"protected": [], "restricted": [], "safe": []}
-    asked = {"origin": f"{server.url}/drip", "rules": rules, "target": str(tmp_path / "x"), "limit_bytes": 1 << 30}
+    asked = fetching(f"{server.url}/drip", tmp_path / "x")
     argv = [sys.executable, "-P", "-m", "holdfast.drivers.image_fetch"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
         assert program.stdin
         assert program.stdout
-        program.stdin.write(json.dumps({**asked, "digests": {}, "unpack": True, "capacity_checked": True}).encode())
+        program.stdin.write(json.dumps(asked).encode())
         program.stdin.close()
         assert json.loads(program.stdout.readline())["total"] == 32 << 20
         program.stdout.close()

@@ -64,7 +64,8 @@ def qemu_img(*words: str | Path) -> None:
 def test_a_file_is_copied_and_described(root: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.qcow2"
     qemu_img("create", "-f", "qcow2", mine, "10M")
-    assert run(CREATE, root, PATH=str(mine), FORMAT="raw") == Answer(ok=True, values={"SIZE": "10", "FORMAT": "qcow2"})
+    answer = run(CREATE, root, PATH=str(mine), FORMAT="qcow2")
+    assert answer == Answer(ok=True, values={"SIZE": "10", "FORMAT": "qcow2"})
     assert (root / "1" / NAME).read_bytes() == mine.read_bytes()
     assert stored(root) == [NAME]
 
@@ -82,10 +83,34 @@ def test_holes_stay_holes_and_sizes_are_rounded_up(root: Path, tmp_path: Path) -
     assert copy.read_bytes() == mine.read_bytes()
 
 
-@pytest.mark.parametrize("size", [0, 1])
-def test_tiny_files_are_raw_images(root: Path, tmp_path: Path, size: int) -> None:
-    (tmp_path / "mine").write_bytes(b"x" * size)
-    assert run(CREATE, root, PATH=str(tmp_path / "mine")).values == {"SIZE": str(size), "FORMAT": "raw"}
+def test_a_tiny_file_is_a_raw_image(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"x")
+    assert run(CREATE, root, PATH=str(tmp_path / "mine")).values == {"SIZE": "1", "FORMAT": "raw"}
+
+
+def test_an_empty_file_is_no_image(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    assert "the file is empty, 0 bytes" in run(CREATE, root, PATH=str(tmp_path / "mine")).message
+    assert stored(root) == []
+
+
+def test_an_image_is_of_the_format_that_was_asked_for_or_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"x" * 4096)
+    said = run(CREATE, root, PATH=f"{tmp_path}/mine", FORMAT="qcow2").message
+    assert said.startswith(f"{tmp_path}/mine is raw, the image's template says qcow2: ")
+    assert "qemu-img convert -O qcow2" in said
+    assert stored(root) == []
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+def test_an_image_from_a_file_grows_to_the_size_that_was_asked_for_and_never_shrinks(
+    root: Path, tmp_path: Path, kind: str
+) -> None:
+    qemu_img("create", "-f", kind, tmp_path / "mine", "10M")
+    asked = {"PATH": f"{tmp_path}/mine", "FORMAT": kind}
+    assert "is a disk of 10 MB, SIZE says 9 MB" in run(CREATE, root, **asked, SIZE="9").message
+    assert stored(root) == []
+    assert run(CREATE, root, **asked, SIZE="24").values == {"SIZE": "24", "FORMAT": kind}
 
 
 @pytest.mark.parametrize(("wanted", "made"), [("qcow2", "qcow2"), ("raw", "raw"), ("", "raw")])

@@ -30,7 +30,7 @@ def served() -> Iterator[Web]:
             name = self.path.strip("/")
             if name.startswith("to="):
                 self.send_response(302)
-                self.send_header("Location", name.removeprefix("to="))
+                self.send_header("Location", name.removeprefix("to=") or self.path)
                 self.end_headers()
             elif name == "garbage":
                 self.wfile.write(b"SSH-2.0-OpenSSH_9.9\x1b[2J\r\n")
@@ -48,6 +48,9 @@ def served() -> Iterator[Web]:
                 content = content[: len(content) // 2]
             if "drip" not in name:
                 self.wfile.write(content)
+                if name == "stall":
+                    self.wfile.flush()
+                    web.ended.wait()
                 return
             for start in range(0, len(content), 1 << 16):
                 if web.ended.is_set():

@@ -338,3 +338,43 @@ def test_a_lock_can_be_a_test_and_has_four_levels(rig: Rig) -> None:
 def test_what_a_new_image_cannot_have_is_said(rig: Rig, text: str, said: str) -> None:
     with pytest.raises(HoldfastError, match=said):
         rig.call(c.AllocateImage(text, IMAGES_DS))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("PATH=/x\nSHA256=xyz", 'SHA256 must be 64 hexadecimal digits, it is "xyz" \\(3 characters\\)'),
+        (f"PATH=/x\nMD5={'a' * 64}", "MD5 must be 32 .*64 characters, as many as SHA256 has.*md5sum"),
+        (f"PATH=/x\nSHA1={'g' * 40}", "SHA1 must be 40 hexadecimal digits"),
+        (f"SIZE=10\nSHA256={'a' * 64}", "SHA256 is the checksum of the file that PATH names"),
+        ("PATH=/x\nFORMAT=vmdk", 'FORMAT is "vmdk"; images are raw or qcow2. Convert'),
+        ("PATH=/x\nDRIVER=vdi", 'DRIVER is "vdi"'),
+    ],
+)
+def test_what_can_only_fail_after_the_import_is_refused_before_it(rig: Rig, text: str, said: str) -> None:
+    with pytest.raises(HoldfastError, match=said):
+        rig.call(c.AllocateImage(f"NAME=x\n{text}", IMAGES_DS))
+    oid = ready_image(rig)
+    if "SHA256=xyz" in text:
+        with pytest.raises(TemplateError, match=said):
+            rig.call(c.UpdateImage(oid, "SHA256=xyz", append=True))
+
+
+def test_what_is_asked_of_a_file_reaches_the_driver(rig: Rig) -> None:
+    rig.call(c.AllocateImage(f"NAME=x\nPATH=/x\nSIZE=64\nFORMAT=QCOW2\nMD5={'A' * 32}", IMAGES_DS))
+    args = rig.order(EffectKind.IMAGE_CREATE).args
+    assert (args["SIZE"], args["FORMAT"]) == ("64", "qcow2")
+
+
+def test_refusals_for_an_images_state_name_the_way_out(rig: Rig) -> None:
+    oid = rig.call(c.AllocateImage("NAME=alpine\nPATH=/nowhere", IMAGES_DS))
+    with pytest.raises(ActionError, match=f"delete image {oid}, it is in state: LOCKED.*oneimage delete --force"):
+        rig.call(c.DeleteImage(oid))
+    with pytest.raises(ActionError, match=f"Cannot clone image {oid}, it is in state: LOCKED. Wait until"):
+        rig.call(c.CloneImage(oid, "copy"))
+    rig.answer(EffectKind.IMAGE_CREATE, ok=False, message="no such file")
+    with pytest.raises(ActionError, match=f"it is in state: ERROR .no such file.*oneimage enable {oid}"):
+        rig.call(c.CloneImage(oid, "copy"))
+    rig.call(c.EnableImage(oid, False))
+    with pytest.raises(ActionError, match=f"it is in state: DISABLED. First: oneimage enable {oid}"):
+        rig.call(c.CloneImage(oid, "copy"))

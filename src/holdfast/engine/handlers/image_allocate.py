@@ -11,6 +11,7 @@ from dataclasses import replace
 from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked
+from holdfast.engine.image_rules import FILES, check_origin
 from holdfast.engine.image_work import begin_clone, insist_unlocked, put_in_state
 from holdfast.engine.space import available_mb, insist_on_space, promise_space
 from holdfast.engine.work import Work
@@ -22,8 +23,6 @@ from holdfast.model.template_text import parse_any
 
 DISKS = (ImageType.OS, ImageType.CDROM, ImageType.DATABLOCK)
 """What a VM can have as a disk; an image datastore holds these."""
-FILES = (ImageType.KERNEL, ImageType.RAMDISK, ImageType.CONTEXT)
-"""What a file datastore holds."""
 _HELD = {DatastoreType.IMAGE_DS: DISKS, DatastoreType.FILE_DS: FILES}
 _OWN_FIELDS = ("NAME", "TYPE", "PATH", "SIZE", "PERSISTENT", "FORMAT", "DRIVER")
 
@@ -49,7 +48,7 @@ def _image(work: Work, datastore: Datastore, name: str, template: Template) -> I
     _check_place(datastore, kind)
     path = template.get("PATH")
     size_mb = template.get_int("SIZE", 0)
-    _check_origin(template, kind, path, size_mb)
+    check_origin(template, kind)
     persistent = template.flag("PERSISTENT")
     if persistent and kind not in (ImageType.OS, ImageType.DATABLOCK):
         raise AllocateError("image", f"An image of type {kind.name} cannot be persistent: leave PERSISTENT out.")
@@ -66,7 +65,7 @@ def _image(work: Work, datastore: Datastore, name: str, template: Template) -> I
         persistent=persistent,
         path=path,
         source=f"{datastore.base_path}/{_file_name(work, oid)}",
-        format=template.get("FORMAT") or template.get("DRIVER") or ("" if path else "qcow2"),
+        format=(template.get("FORMAT") or template.get("DRIVER") or ("" if path else "qcow2")).lower(),
         size_mb=size_mb,
         regtime=work.second,
         template=template.without(*_OWN_FIELDS),
@@ -84,22 +83,12 @@ def _check_place(datastore: Datastore, kind: ImageType) -> None:
         raise AllocateError("image", f"Datastore {datastore.oid} ({datastore.name}) does not hold images.")
     if kind not in held:
         wanted = "an IMAGE_DS" if kind in DISKS else "a FILE_DS"
+        found = "an IMAGE_DS" if datastore.type is DatastoreType.IMAGE_DS else "a FILE_DS"
         raise AllocateError(
             "image",
-            f"Datastore {datastore.oid} ({datastore.name}) is a {datastore.type.name}: an image of type {kind.name} "
+            f"Datastore {datastore.oid} ({datastore.name}) is {found}: an image of type {kind.name} "
             f"needs {wanted} (onedatastore list).",
         )
-
-
-def _check_origin(template: Template, kind: ImageType, path: str, size_mb: int) -> None:
-    if template.get("SOURCE"):
-        raise AllocateError("image", "SOURCE cannot be given: every image gets a file of its own, copied from PATH.")
-    if path and any(character.isspace() for character in path):
-        raise AllocateError("image", f'PATH "{path}" holds blanks: rename the file, or write %20 in a URL.')
-    if not path and size_mb <= 0:
-        raise AllocateError("image", "PATH (a file to copy) or SIZE in MB (an empty disk) must be given.")
-    if not path and kind in FILES:
-        raise AllocateError("image", f"An image of type {kind.name} needs a PATH: the file to copy.")
 
 
 def clone_image(work: Work, command: c.CloneImage) -> int:

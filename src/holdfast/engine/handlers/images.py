@@ -9,6 +9,7 @@ from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.image_allocate import DISKS, image_type, order_again
 from holdfast.engine.handlers.names import checked_rename
+from holdfast.engine.image_rules import check_checksums
 from holdfast.engine.image_work import end_clone, has_file, insist_unlocked, put_in_state
 from holdfast.engine.work import Work
 from holdfast.model.enums import EffectKind, EffectState, ImageState, ImageType, LockLevel
@@ -40,7 +41,11 @@ def delete_image(work: Work, command: c.DeleteImage) -> int:
     image = _to_manage(work, command.oid)
     _insist_unused(image, "delete")
     if image.effect_id >= 0 and not command.force:
-        raise ActionError(f"Cannot delete image {image.oid}, it is in state: {image.state.name}", image.oid)
+        raise ActionError(
+            f"Cannot delete image {image.oid}, it is in state: {image.state.name}: something is still done with its "
+            f"file (oneimage show {image.oid}). Wait for it, or do not: oneimage delete --force {image.oid}.",
+            image.oid,
+        )
     work.close(image.effect_id, EffectState.SUPERSEDED, "the image is being deleted")
     end_clone(work, image)
     args = {"SOURCE": image.source, "DATASTORE_ID": str(image.datastore_id)}
@@ -53,6 +58,7 @@ def update_image(work: Work, command: c.UpdateImage) -> int:
     """Replaces or merges the template."""
     image = _to_manage(work, command.oid)
     given = parse_any(command.text).without(*_SHOWN_ONLY)
+    check_checksums(given)
     work.draft.put(replace(image, template=image.template.merged(given) if command.append else given))
     return image.oid
 
@@ -73,7 +79,10 @@ def enable_image(work: Work, command: c.EnableImage) -> int:
     allowed = (ImageState.DISABLED, ImageState.ERROR) if command.enable else (ImageState.READY, ImageState.ERROR)
     if image.state not in allowed:
         verb = "enable" if command.enable else "disable"
-        raise ActionError(f"Cannot {verb} image {image.oid}, it is in state: {image.state.name}", image.oid)
+        one_of = " or ".join(state.name for state in allowed)
+        raise ActionError(
+            f"Cannot {verb} image {image.oid}, it is in state: {image.state.name}. It must be {one_of}.", image.oid
+        )
     if not command.enable:
         put_in_state(work, image, ImageState.DISABLED)
     elif has_file(work, image):
