@@ -362,3 +362,15 @@ def test_a_disk_and_its_layers_are_closed_to_other_users(site: Site) -> None:
         "disk.0.snap/0", "disk.0.snap/1", "disk.1", "disk.1.snap/0", "disk.2", "disk.3", "disk.4",
     }  # fmt: skip
     assert {path: oct(path.stat().st_mode & 0o7) for path in files} == dict.fromkeys(files, "0o0")
+
+
+def test_a_datastore_that_leads_to_a_storage_which_is_not_mounted_is_named(site: Site) -> None:
+    vm = site.vm(site.disk(site.image("aaa")))
+    (site.root / "0").rmdir()
+    (site.root / "0").symlink_to("/mnt/nothing-is-mounted-here")
+    answer = site.run(EffectKind.TM_PROLOG, vm)
+    assert not answer.ok
+    assert (
+        f"{site.root}/0 leads to /mnt/nothing-is-mounted-here, which is not there: is its storage mounted?"
+        in answer.message
+    )

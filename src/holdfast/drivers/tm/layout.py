@@ -40,9 +40,11 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        if not path.is_symlink():
+        dangling = next((each for each in (path, *path.parents) if each.is_symlink() and not each.exists()), None)
+        if dangling is None:
             raise
-        raise TransferError(f"{path} leads to {path.readlink()}, which is not there: is its storage mounted?") from None
+        where = f"{dangling} leads to {dangling.readlink()}"
+        raise TransferError(f"{where}, which is not there: is its storage mounted?") from None
 
 
 def begin(path: Path) -> Path:
