@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from holdfast.drivers.tm.home import MARK
 from holdfast.model.effect import Effect
 from holdfast.model.hook import HookExecution
 from holdfast.model.template import Template
@@ -110,6 +111,8 @@ def _world(site: Site) -> Iterator[str]:
 
 def _files(site: Site) -> Iterator[str]:
     for path in sorted((site.var / "datastores").rglob("*")):
+        if path.name == MARK:
+            continue  # it names paths of this run
         name = path.relative_to(site.var)
         if path.is_symlink():
             yield f"file {name} leads to {path.readlink()}"

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from holdfast.drivers.tm.home import MARK
 from holdfast.sandbox import controller as controllers
 from holdfast.sandbox import ledger
 from holdfast.sandbox import rack as racks
@@ -172,9 +173,10 @@ class Stage:
         return self.on(host, "virsh", "-q", "-c", self.rack.host(host).libvirt_uri, *words)
 
     def files(self) -> set[str]:
-        """What is on the system datastores: ``0/7/disk.0``."""
+        """What is on the system datastores, marks of moves aside: ``0/7/disk.0``."""
         root = self.rack.datastores_path
-        leaves = (path for path in root.glob("*/**/*") if not (path.is_dir() and any(path.iterdir())))
+        paths = (path for path in root.glob("*/**/*") if path.name != MARK)
+        leaves = (path for path in paths if not (path.is_dir() and any(path.iterdir())))
         return {name for path in leaves if not (name := str(path.relative_to(root))).startswith(f"{IMAGE_DATASTORE}/")}
 
     def on(self, host: str, *argv: str) -> str:

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
+from holdfast.drivers.tm.home import MARK
 from holdfast.sandbox import ledger
 from holdfast.sandbox.errors import RackError
 from holdfast.sandbox.guest import guest_template, make_ledger_image
@@ -215,9 +216,9 @@ def wait_for_image(stage: Stage, image_id: int) -> None:
 
 
 def files(root: Path) -> set[str]:
-    """All files and links below, and folders that hold nothing."""
+    """All files and links below, and folders that hold nothing, without the marks of how a directory came there."""
     inner = {path.parent for path in root.glob("**/*")}
-    return {str(path.relative_to(root)) for path in root.glob("**/*") if path not in inner}
+    return {str(path.relative_to(root)) for path in root.glob("**/*") if path not in inner and path.name != MARK}
 
 
 def checksum(path: Path) -> str:
