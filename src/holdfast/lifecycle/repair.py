@@ -264,11 +264,10 @@ def summary(repair: Repair) -> str:
     if repair.is_held:
         return f"{repair.file} is being repaired by {repair.holder} since {moment(repair.holder.since)}{warning}"
     last = repair.records[-1] if repair.records else None
-    by = f" by {last.user} ({last.seat}), {moment(last.at)}" if last is not None else ""
+    entry = f"; its last entry is by {last.user} ({last.seat}), {moment(last.at)}" if last is not None else ""
     if repair.ended:
-        return f"{repair.file} was repaired{by}{warning}; {repair.ended}"
+        return f"{repair.file} was repaired{entry}{warning}; {repair.ended}"
     where = "after all actions" if repair.is_complete else f"at action {repair.position + 1} of {len(repair.lines)}"
-    entry = f"; its last entry is{by}" if by else ""
     return f"{repair.file}: its repair was left {where}{entry}{warning}"
 
 

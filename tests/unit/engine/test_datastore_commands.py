@@ -3,6 +3,7 @@
 import pytest
 
 from holdfast.engine import commands as c
+from holdfast.engine.events import DatastoreMeasured
 from holdfast.model.enums import DatastoreState, DatastoreType, EffectKind
 from holdfast.model.errors import ActionError, AllocateError
 from holdfast.model.storage import Datastore
@@ -124,6 +125,16 @@ def test_a_datastore_in_use_is_not_removed(rig: Rig) -> None:
     rig.settle()
     rig.call(c.DeleteDatastore(system))
     assert system not in rig.engine.state.datastores
+
+
+def test_with_a_datastore_go_the_figures_that_hosts_have_of_it(rig: Rig) -> None:
+    oid = rig.call(c.AllocateDatastore("NAME=a\nTYPE=SYSTEM_DS\nTM_MAD=ssh"))
+    for ds_id in (oid, 0):
+        rig.tell(DatastoreMeasured(ds_id, 10, 5, 5, host_id=0))
+    rig.settle()
+    assert [each.ds_id for each in rig.engine.state.hosts[0].datastores] == [0, oid]
+    rig.call(c.DeleteDatastore(oid))
+    assert [each.ds_id for each in rig.engine.state.hosts[0].datastores] == [0]
 
 
 def test_only_a_system_datastore_is_disabled_and_then_gets_no_vms(rig: Rig) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.engine import commands as c
 from holdfast.engine import repair_commands as r
+from holdfast.lifecycle.repair import moment
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind as K
 from holdfast.model.errors import ActionError, ArgumentError, AuthorizationError, NoSuchObject
@@ -137,6 +138,17 @@ def test_it_can_be_taken_over_expressly_also_while_a_line_runs(rig: Rig) -> None
     rig.answer(K.TM_LINE, OUTPUT="LOG I  done")
     assert repair(rig).records[0].result is RepairResult.SUCCESS
     assert repair(rig).position == 1
+
+
+def test_of_a_repair_that_was_left_the_vm_tells_when_the_last_thing_was_done_and_by_whom(rig: Rig) -> None:
+    begin(rig)
+    run(rig)
+    rig.answer(K.TM_LINE)
+    begun = moment(repair(rig).records[-1].at)
+    rig.now += 5
+    rig.call(r.LeaveRepair(0, ANNA))
+    told = rig.vm(0).user_template.get("REPAIR")
+    assert told == f"{FILE}: its repair was left at action 2 of 2; its last entry is by oneadmin (anna@desk), {begun}"
 
 
 @pytest.mark.parametrize("operation", range(6))

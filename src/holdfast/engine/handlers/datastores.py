@@ -11,6 +11,7 @@ from holdfast.engine.space import check_attributes, unmeasured
 from holdfast.engine.work import Work
 from holdfast.model.enums import DatastoreState, DatastoreType
 from holdfast.model.errors import ActionError, AllocateError
+from holdfast.model.host import Host
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.template import Template
 from holdfast.model.template_text import parse_any
@@ -73,6 +74,10 @@ def delete_datastore(work: Work, command: c.DeleteDatastore) -> int:
     user = _vm_on(work, datastore)
     if user is not None:
         raise ActionError(f"Datastore {datastore.oid} is not empty: VM {user} has its files there.", datastore.oid)
+    for host in list(work.draft.all(Host)):
+        rest = tuple(each for each in host.datastores if each.ds_id != datastore.oid)
+        if len(rest) < len(host.datastores):
+            work.draft.put(replace(host, datastores=rest))
     work.draft.delete(Datastore, datastore.oid)
     return datastore.oid
 
