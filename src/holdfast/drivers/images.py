@@ -16,7 +16,7 @@ from holdfast.drivers.image_fetch import DIGESTS, no_room
 from holdfast.drivers.image_import import Wanted, bring
 from holdfast.drivers.image_judge import FORMATS, judged, measured
 from holdfast.drivers.image_origin import PROTECTED, PathRules, directories
-from holdfast.drivers.tm import layout
+from holdfast.drivers.tm import arrivals, layout
 from holdfast.drivers.tm.account import Account, Accounts
 from holdfast.drivers.tm.layers import insist_on_whole
 from holdfast.drivers.tm.lines import TransferError
@@ -155,6 +155,7 @@ class ImageDriver:
             self._area.confine(path.parent)
             layout.clear(path)
             layout.remove(path.with_name(f"{path.name}.md5sum"))
+            arrivals.hand_out(path)
 
         await clockwork.touch(delete, f"deleting {path}")
         return Answer(ok=True)

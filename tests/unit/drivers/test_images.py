@@ -235,6 +235,7 @@ def test_deleting_takes_what_belongs_to_the_image_and_can_be_repeated(root: Path
     assert run(CREATE, root, SIZE="1").ok
     (root / "1" / f"{NAME}.snap").mkdir()
     (root / "1" / f"{NAME}.md5sum").touch()
+    (root / "1" / f".{NAME}.brought-back").touch()
     (root / "1/other").touch()
     assert run(DELETE, root) == Answer(ok=True)
     assert stored(root) == ["other"]

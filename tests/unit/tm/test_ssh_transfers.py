@@ -149,6 +149,14 @@ def test_a_directory_is_not_moved_onto_itself_when_two_names_are_one_machine(sit
     assert site.leftovers() == []
 
 
+def test_a_directory_that_is_not_there_is_missed_when_two_names_are_one_machine_too(site: SshSite) -> None:
+    site.image("aaa")
+    answer = site.line(f"MV ssh host1:{site.root}/0/7 alias1:{site.root}/0/7 7 0")
+    assert not answer.ok
+    assert "the directory of the VM, is not there" in answer.message
+    assert site.leftovers() == []
+
+
 def test_what_an_interrupted_move_left_behind_is_not_taken_for_the_last_version(site: SshSite) -> None:
     vm = placed(site.vm(site.disk(site.image("aaa"))), 1)
     ok(site.run(K.TM_PROLOG, vm))

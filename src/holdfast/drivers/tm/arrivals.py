@@ -133,7 +133,7 @@ def is_brought_back(image: Path, disk: str) -> bool:
 
 
 def hand_out(image: Path) -> None:
-    """The image goes to a VM: what it was brought back from does not count any more."""
+    """The image goes to a VM, or for good: what it was brought back from does not count any more."""
     layout.remove(_brought(image))
 
 

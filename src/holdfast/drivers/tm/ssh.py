@@ -142,6 +142,7 @@ class SshTransfers:
         origin, target, vm = move.origin, move.target, move.vm
         here = await self._at(origin, "standing", vm, clockwork, **move.about, token=there["token"])
         if here["same"]:
+            await self._at(origin, "home", vm, clockwork, needed=True)
             await self._at(target, "end_move", vm, clockwork)
             return
         if not here["there"] and here["set_aside"] and not there["arrived"]:
