@@ -20,6 +20,7 @@ from holdfast.engine.state import State
 from holdfast.model.effect import Effect
 from holdfast.model.enums import DatastoreType
 from holdfast.model.errors import HoldfastError
+from holdfast.model.host import Host
 from holdfast.model.storage import Datastore
 
 LIMIT_S = 10.0
@@ -70,6 +71,8 @@ class DatastoreMonitor:
         self._all_hosts_due: dict[int, float] = {}
         self._hosts_due: dict[int, set[int]] = {}
         """Hosts where something was written since the datastore was looked at."""
+        self._met: set[int] = set()
+        """Hosts in touch, whose own storage was looked at or is about to be."""
         self._looks: dict[int, asyncio.Future[Figures]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -79,10 +82,15 @@ class DatastoreMonitor:
         self._scripts = scripts
 
     def take(self, batch: Batch) -> None:
-        """A datastore is new or has no figures any more, or a transfer has ended: it is looked at soon."""
+        """A datastore is new or has no figures any more, or a transfer has ended: it is looked at soon.
+
+        So is what a host has of its own when it is heard for the first time, or again: VMs are placed there from then.
+        """
         for stored in batch.changes.puts:
             if isinstance(stored, Datastore) and (stored.oid not in self._due or not stored.total_mb):
                 self._plan(stored.oid, 0.0)
+            elif isinstance(stored, Host):
+                self._meet(stored)
             elif isinstance(stored, Effect) and not stored.state.is_open:
                 for ds_id, hid in self._written_by(stored):
                     self._hosts_due.setdefault(ds_id, set()).add(hid)
@@ -90,6 +98,16 @@ class DatastoreMonitor:
         for kind, oid in batch.changes.deletes:
             if kind is Datastore:
                 self._due.pop(oid, None)
+
+    def _meet(self, host: Host) -> None:
+        if not host.in_touch:
+            self._met.discard(host.oid)
+        elif host.oid not in self._met:
+            self._met.add(host.oid)
+            for datastore in self._state.datastores.values():
+                if has_files_on_hosts(datastore):
+                    self._hosts_due.setdefault(datastore.oid, set()).add(host.oid)
+                    self._plan(datastore.oid, 0.0)
 
     def _written_by(self, effect: Effect) -> tuple[tuple[int, int], ...]:
         """Datastores, with the host that may have files of its own there."""
@@ -108,6 +126,7 @@ class DatastoreMonitor:
 
     async def run(self) -> None:
         """Looks until cancelled."""
+        self._met = {host.oid for host in self._state.hosts.values() if host.in_touch}
         for ds_id in self._state.datastores:
             self._plan(ds_id, 0.0)
         try:

@@ -52,7 +52,7 @@ class Stand:
         self.looks.append((path.name, alone))
         return self.look(path, alone)
 
-    def publish(self, *stored: Datastore | Effect) -> None:
+    def publish(self, *stored: Datastore | Effect | Host) -> None:
         changes = Changes(1, stored)
         self.state.publish(changes)
         self.monitor.take(Batch((), changes=changes))
@@ -180,6 +180,34 @@ def test_hosts_with_files_of_their_own_are_asked_one_by_one_and_lost_ones_never(
             DatastoreMeasured(100, 100, 40, 60, host_id=1),
             DatastoreMeasured(100, error="host host2: Connection refused", host_id=2),
         ]
+
+    asyncio.run(scenario())
+
+
+def test_a_host_is_asked_as_soon_as_it_is_heard_and_again_when_it_comes_back() -> None:
+    async def scenario() -> None:
+        stand, asked = Stand(datastore(100, type=DatastoreType.SYSTEM_DS, ds_mad="-", tm_mad="ssh")), []
+        known = Host(1, "host1", HostState.MONITORED, "kvm", "kvm")
+        stand.state.publish(Changes(1, [known]))
+
+        async def look(host: str, path: str, limit_s: float) -> Figures:
+            asked.append(host)
+            return Figures(100, 40, 60)
+
+        stand.monitor.on_host = look
+        async with at_work(stand):
+            await stand.until(1)
+            new = Host(2, "host2", HostState.INIT, "kvm", "kvm")
+            heard = replace(new, state=HostState.MONITORED)
+            stand.publish(new, replace(known, vms=(7,)))
+            stand.publish(heard)
+            await stand.until(2)
+            stand.publish(replace(heard, vms=(8,)))
+            stand.publish(replace(heard, state=HostState.ERROR, error_since=5.0))
+            stand.publish(heard)
+            await stand.until(3)
+            await asyncio.sleep(0.05)
+        assert asked == ["host1", "host2", "host2"]
 
     asyncio.run(scenario())
 
