@@ -277,7 +277,7 @@ def test_the_password_of_the_bmcs_is_for_their_owner_only_and_on_no_command_line
 
 def test_whatever_dies_a_rack_can_be_ended_and_built_again(directory: Path) -> None:
     built = rack.start(RackConfig(directory, hosts=1))
-    with pytest.raises(RackError, match="already up"):
+    with pytest.raises(RackError, match=f"already up.*sandbox status --dir {directory}` shows it"):
         rack.start(RackConfig(directory, hosts=1))
     inside = built.enter_argv(["true"])
     assert run(inside).returncode == 0

@@ -22,12 +22,24 @@ _DISK_TYPES = ("FILE", "CDROM", "BLOCK", "RBD", "RBD_CDROM", "GLUSTER", "GLUSTER
 
 
 def _total(datastore: Element, view: View) -> str:
-    return _amount(datastore, "TOTAL_MB", view.kilobytes) if number_of(datastore, "TOTAL_MB") else "-"
+    total, _ = _capacity_mb(datastore)
+    return memory_text(total * _KB_PER_MB, view.kilobytes) if number_of(datastore, "TOTAL_MB") else "-"
 
 
 def _available(datastore: Element, view: View) -> str:
-    total = number_of(datastore, "TOTAL_MB")
-    return f"{number_of(datastore, 'FREE_MB') * 100 / total:.0f}%" if total else "-"
+    total, free = _capacity_mb(datastore)
+    if not number_of(datastore, "TOTAL_MB"):
+        return "-"
+    return f"{free * 100 / total:.0f}%" if total else "0%"
+
+
+def _capacity_mb(datastore: Element) -> tuple[float, float]:
+    """What it may hold and what is left of that: LIMIT_MB counts when it is less than the file system has."""
+    total, free = number_of(datastore, "TOTAL_MB"), number_of(datastore, "FREE_MB")
+    limit = text_of(datastore, "TEMPLATE/LIMIT_MB")
+    if not limit.isdigit():
+        return total, free
+    return min(total, float(limit)), max(0.0, min(free, float(limit) - number_of(datastore, "USED_MB")))
 
 
 def _clusters(datastore: Element) -> str:

@@ -50,9 +50,9 @@ def _run(module: str) -> int:
         import signal
 
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            return _main(module)()
+            return _guarded(module)()
         signal.signal(signal.SIGINT, _leave)
-        main = _main(module)
+        main = _guarded(module)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return main()
@@ -62,11 +62,13 @@ def _run(module: str) -> int:
         return INTERRUPTED
 
 
-def _main(module: str) -> Callable[[], int]:
+def _guarded(module: str) -> Callable[[], int]:
     from importlib import import_module
 
+    from holdfast.cli.output import guarded
+
     main: Callable[[], int] = import_module(module).main
-    return main
+    return lambda: guarded(module.rpartition(".")[2], main)
 
 
 def _leave(number: int, frame: object) -> None:

@@ -6,7 +6,6 @@ before anything else happens; every failure is a message on standard error and e
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from holdfast.cli import usage
 from holdfast.cli.errors import FAILURE, CliError, UsageError
 from holdfast.cli.options import Option, Values, parse_options
+from holdfast.cli.output import discard
 
 if TYPE_CHECKING:
     from holdfast.cli.rpc import Client
@@ -64,7 +64,7 @@ class Program:
             code = _run(self, list(sys.argv[1:] if argv is None else argv))
             sys.stdout.flush()
         except BrokenPipeError:
-            _discard_output()
+            discard()
             return 0
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
@@ -152,10 +152,3 @@ def _check_count(command: Command, arguments: list[str]) -> None:
     if len(arguments) > len(command.arguments):
         wanted = " ".join(command.arguments) or "none"
         raise UsageError(f"Wrong number of arguments\nThe arguments should be: {wanted}")
-
-
-def _discard_output() -> None:
-    """The reader of our output has gone: later writes, also the interpreter's last flush, must not fail."""
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, sys.stdout.fileno())
-    os.close(sink)

@@ -1,4 +1,4 @@
-"""``holdfast``: the commands that OpenNebula has no name for (serve, check, sandbox, demo, simulate, agent-key)."""
+"""The commands that OpenNebula has no name for: serve, check, sandbox, demo, simulate, agent-key."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 141
     return code
 
 

@@ -24,7 +24,7 @@ class NoSpaceOnHost(ActionError):
 def measured_on_host(work: Work, event: DatastoreMeasured) -> None:
     """What a look at the host's part of a datastore found; after a failed look nothing is known of it."""
     host = work.find(Host, event.host_id)
-    if host is None:
+    if host is None or work.find(Datastore, event.ds_id) is None:
         return
     others = tuple(each for each in host.datastores if each.ds_id != event.ds_id)
     found = HostDatastore(event.ds_id, event.total_mb, event.free_mb, event.used_mb)
@@ -32,6 +32,13 @@ def measured_on_host(work: Work, event: DatastoreMeasured) -> None:
     after = replace(host, datastores=datastores, template=with_trouble(host.template, event.error))
     if after != host:
         work.draft.put(after)
+
+
+def forget_on_hosts(work: Work, ds_id: int) -> None:
+    """The datastore is removed: its figures are of no host any more."""
+    for host in tuple(work.draft.all(Host)):
+        if _figures(host, ds_id) is not None:
+            work.draft.put(replace(host, datastores=tuple(each for each in host.datastores if each.ds_id != ds_id)))
 
 
 def insist_on_host_space(work: Work, host: Host, system: Datastore, vm: Vm) -> None:

@@ -63,8 +63,15 @@ def _place(work: Work, ready: list[Vm], crowded: dict[int, dict[int, str]]) -> l
         elif _may_start_at_home(work, vm):
             _start_at_home(work, vm)
         else:
-            refuse(work, vm, next(iter(crowded.get(vm.oid, {}).values()), placement.refused[vm.oid]))
+            refuse(work, vm, _no_room_on(work, crowded.get(vm.oid, {})) or placement.refused[vm.oid])
     return again
+
+
+def _no_room_on(work: Work, crowded: dict[int, str]) -> str:
+    """Why the first host has no room, with its figures, and which others have none; empty when that is not it."""
+    why = next(iter(crowded.values()), "")
+    others = [work.get(Host, hid).name for hid in crowded][1:]
+    return f"{why} There is no room on {', '.join(others)} either." if others else why
 
 
 def _request(work: Work, vm: Vm, crowded: Iterable[int]) -> Request:

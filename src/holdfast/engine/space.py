@@ -81,9 +81,10 @@ def _refusal(datastore: Datastore, needed_mb: int, who: str) -> str:
     left_mb = available_mb(datastore, True) or 0
     limit = _limit_mb(datastore)
     rule = f" (LIMIT_MB is {limit}, {datastore.used_mb} MB are used)" if limit is not None else ""
+    raised = "" if limit is None else "set a higher LIMIT_MB, "
     return (
         f"Not enough space in datastore {datastore.oid} ({datastore.name}): {who} needs {needed_mb} MB, "
-        f"{max(0, left_mb)} MB are left{rule}. Free some space, use another datastore, or set "
+        f"{max(0, left_mb)} MB are left{rule}. Free some space, use another datastore, {raised}or set "
         f"DATASTORE_CAPACITY_CHECK = NO with onedatastore update {datastore.oid}."
     )
 

@@ -34,6 +34,7 @@ def destination(work: Work, vm: Vm, ds_id: int = -1) -> tuple[Datastore, Vm]:
     own = vm.current.ds_id if vm.current else -1
     chosen = _system(work, ds_id if ds_id >= 0 else own)
     if chosen.oid != own:
+        _insist_on_enabled(chosen, vm)
         _insist_on_migration(work, vm, chosen)
     _insist_on_room(work, vm, chosen)
     return chosen, vm
@@ -93,7 +94,8 @@ def _for_new(work: Work, vm: Vm, ds_id: int) -> tuple[Datastore, Vm]:
         try:
             return _placed_with_room(work, vm, candidate)
         except ActionError as error:
-            refusals.append(f"datastore {candidate.oid} ({candidate.name}): {error.message}")
+            name = f"datastore {candidate.oid} ({candidate.name})"
+            refusals.append(error.message if name in error.message else f"{name}: {error.message}")
     raise ActionError(_none(refusals))
 
 
@@ -111,6 +113,8 @@ def _for_parked(work: Work, vm: Vm, ds_id: int) -> Datastore:
         chosen = _system(work, ds_id)
         if not same_driver(chosen.tm_mad, left.tm_mad):
             raise ActionError("Cannot migrate to a system datastore with a different driver", vm.oid)
+        if chosen.oid != left.ds_id:
+            _insist_on_enabled(chosen, vm)
         _insist_on_room(work, vm, chosen)
         return chosen
     fitting = [candidate for candidate in _ready(work) if same_driver(candidate.tm_mad, left.tm_mad)]
@@ -120,6 +124,15 @@ def _for_parked(work: Work, vm: Vm, ds_id: int) -> Datastore:
     if not fitting:
         raise ActionError(_none([f"its files are of TM_MAD {left.tm_mad}"]))
     return fitting[0]
+
+
+def _insist_on_enabled(chosen: Datastore, vm: Vm) -> None:
+    if chosen.state is DatastoreState.DISABLED:
+        raise ActionError(
+            f"Datastore {chosen.oid} ({chosen.name}) is disabled: VM {vm.oid} is not moved there. Enable it "
+            f"(onedatastore enable {chosen.oid}), or choose another.",
+            vm.oid,
+        )
 
 
 def _insist_on_migration(work: Work, vm: Vm, chosen: Datastore) -> None:

@@ -23,6 +23,7 @@ from holdfast.sandbox.ledger import Ledger
 from holdfast.sandbox.rack import BmcMode, Host, Rack, RackConfig, Storage
 
 NOT_CLEAN = 2
+_SHORT = 8  # of a boot id tells two boots apart; --json has all of it
 INTERRUPTED = 130
 _SWITCHES = {
     "power-off": ("take a host's power away; its guests die with it", Rack.power_off, "has no power"),
@@ -202,14 +203,14 @@ def _status(found: Rack, *, as_json: bool) -> int:
         hosts = [asdict(host) | {"directory": str(host.directory)} for host in found.hosts]
         print(json.dumps({"directory": str(found.directory), "storage": found.config.storage, "hosts": hosts}))
         return 0
-    print(
-        f"rack in {found.directory}, storage: {found.config.storage.value}, supervisor: process {found.supervisor_pid}"
-    )
+    print(f"rack in {found.directory}")
+    print(f"storage: {found.config.storage.value}, supervisor: process {found.supervisor_pid}")
     rows = [("HOST", "POWER", "NETWORK", "SSH", "ADDRESS", "BMC", "BMC STATE", "BOOT ID")]
     for host in found.hosts:
         power, network = "on" if host.powered else "off", "cut" if host.cut else "ok"
         ssh = "-" if found.ssh_config is None else "on" if host.ssh else "off"
-        rows.append((host.name, power, network, ssh, host.address, host.bmc_ip, _bmc_word(host), host.boot_id or "-"))
+        bmc, boot_id = _bmc_word(host), (host.boot_id or "-")[:_SHORT]
+        rows.append((host.name, power, network, ssh, host.address, host.bmc_ip, bmc, boot_id))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

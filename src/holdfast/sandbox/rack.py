@@ -251,7 +251,8 @@ def _locked(directory: Path) -> Iterator[int]:
         give_up_at = time.monotonic() + _DYING_LIMIT_S
         while not _try_lock(descriptor):
             if time.monotonic() > give_up_at or _is_up(Layout(directory)):
-                way_out = "`holdfast sandbox status` shows it, `holdfast sandbox down` ends it"
+                where = "" if directory == default_directory() else f" --dir {directory}"
+                way_out = f"`holdfast sandbox status{where}` shows it, `holdfast sandbox down{where}` ends it"
                 raise RackError(f"a rack is already up in {directory}; {way_out}")
             time.sleep(0.02)  # one that was killed just now may hold it for a moment
         yield descriptor

@@ -85,3 +85,10 @@ def test_programs_get_the_report_in_their_format(server: ScriptedServer, capsys:
 def test_a_controller_that_does_not_answer_has_not_looked(capsys: Captured) -> None:
     assert main(["check", "storage", "--endpoint", "http://127.0.0.1:9/RPC2"]) == 2
     assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_the_help_is_plain_text(capsys: Captured) -> None:
+    for words in (["check", "storage", "--help"], ["--help"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert "``" not in capsys.readouterr().out

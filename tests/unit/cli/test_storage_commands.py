@@ -92,6 +92,21 @@ def test_the_list_of_datastores_is_that_of_opennebulas_command(server: ScriptedS
     )
 
 
+@pytest.mark.parametrize(
+    ("limit", "shown"), [("10240", "10G  0%"), ("20480", "20G 50%"), ("99999999", "50G 86%"), ("0", "0K  0%")]
+)
+def test_a_limit_is_what_a_datastore_has_at_most(
+    server: ScriptedServer, capsys: Captured, limit: str, shown: str
+) -> None:
+    server.answers["one.datastorepool.info"] = (
+        "<DATASTORE_POOL><DATASTORE><ID>1</ID><NAME>default</NAME><TYPE>0</TYPE><STATE>0</STATE><CLUSTERS/>"
+        "<TOTAL_MB>51200</TOTAL_MB><FREE_MB>44237</FREE_MB><USED_MB>10240</USED_MB><IMAGES/>"
+        f"<TEMPLATE><LIMIT_MB>{limit}</LIMIT_MB></TEMPLATE></DATASTORE></DATASTORE_POOL>"
+    )
+    assert onedatastore(["list", "--list", "SIZE,AVA"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == shown.split()
+
+
 def test_a_datastore_is_shown(server: ScriptedServer, capsys: Captured) -> None:
     server.answers["one.datastore.info"] = sample("datastore_image.xml")
     assert onedatastore(["show", "101"]) == 0

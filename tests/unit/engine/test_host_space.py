@@ -48,6 +48,7 @@ def test_where_no_host_has_room_a_vm_waits_with_the_figures_until_one_has(rig: R
     rig.settle()
     said = rig.vm(vm).user_template.get("SCHED_MESSAGE")
     assert f"datastore 100 (local) on host host1: VM {vm} needs 1024 MB, 100 MB are left there" in said
+    assert said.endswith(". There is no room on host2 either.")
     measure(rig, 1, 1500)
     rig.settle()
     assert rig.vm(vm).hid == 1
@@ -77,3 +78,15 @@ def test_a_host_that_cannot_be_measured_says_so_and_nothing_is_known_of_it(rig: 
     assert rig.host(0).template.get("MONITORING_ERROR") == "host host1: Connection refused"
     measure(rig, 0, 100)
     assert "MONITORING_ERROR" not in rig.host(0).template
+
+
+def test_the_figures_of_a_datastore_that_is_removed_go_with_it(rig: Rig) -> None:
+    other = rig.call(c.AllocateDatastore("NAME=other\nTYPE=SYSTEM_DS\nTM_MAD=ssh"))
+    for ds_id in (100, other):
+        rig.tell(DatastoreMeasured(ds_id, 2000, 1000, 1000, host_id=0))
+    rig.tick()
+    rig.call(c.DeleteDatastore(other))
+    assert [each.ds_id for each in rig.host(0).datastores] == [100]
+    rig.tell(DatastoreMeasured(other, 2000, 1000, 1000, host_id=0))
+    rig.tick()
+    assert [each.ds_id for each in rig.host(0).datastores] == [100], "a look that ends late finds it gone"

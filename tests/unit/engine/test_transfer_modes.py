@@ -163,7 +163,12 @@ def test_a_vm_moves_only_to_datastores_of_its_own_driver(rig: Rig) -> None:
     with pytest.raises(ActionError, match=r"^Cannot migrate to a system datastore with a different driver$"):
         rig.call(c.MigrateVm(vm, 0, ds_id=system(rig, "ssh")))
     assert rig.vm(vm).state is VmState.POWEROFF
-    rig.call(c.MigrateVm(vm, 0, ds_id=system(rig, "qcow2")))
+    fitting = system(rig, "qcow2")
+    rig.call(c.EnableDatastore(fitting, False))
+    with pytest.raises(ActionError, match=rf"^Datastore {fitting} .* is disabled.*onedatastore enable {fitting}"):
+        rig.call(c.MigrateVm(vm, 0, ds_id=fitting))
+    rig.call(c.EnableDatastore(fitting, True))
+    rig.call(c.MigrateVm(vm, 0, ds_id=fitting))
     assert rig.vm(vm).lcm_state is LcmState.PROLOG_MIGRATE_POWEROFF
 
 

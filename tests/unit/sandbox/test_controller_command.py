@@ -11,7 +11,7 @@ from holdfast.sandbox import rack as racks
 from holdfast.sandbox.controller import Controller
 from holdfast.sandbox.errors import RackError
 from holdfast.sandbox.layout import Layout, RackConfig
-from holdfast.sandbox.rack import Rack
+from holdfast.sandbox.rack import BmcMode, Host, Rack
 from tests.unit.sandbox.test_cli import sandbox
 
 PORT = 39743
@@ -91,6 +91,20 @@ def test_status_says_that_the_controller_does_not_run_and_how_to_start_it(
     assert capsys.readouterr().out.splitlines()[-1] == (
         f"controller: does not run; `holdfast sandbox controller start --dir {directory}` starts it again"
     )
+
+
+def test_status_fits_a_terminal(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = (f"qemu+unix:///system?socket={directory}/libvirt", "10.77.1.1", 623, True, False, True)
+    boot = ("8ea53f4b-2b4d-4d7b-8f2f-0ba8a9a5b9c1", 0.0, 1, BmcMode.SLOW, 12.5)
+    host = Host(1, "host1", "10.77.0.1", *facts, *boot, directory)
+    monkeypatch.setattr(Rack, "hosts", (host,))
+    assert sandbox("status", "--dir", str(directory)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"rack in {directory}"
+    assert lines[3].endswith("  8ea53f4b")
+    assert all(len(line) <= 80 for line in lines[1:-1])
 
 
 def test_without_a_first_controller_there_is_none_to_start(directory: Path) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from holdfast.engine import commands as c
 from holdfast.engine.handlers import Handlers
 from holdfast.engine.handlers.names import checked, checked_rename
+from holdfast.engine.host_space import forget_on_hosts
 from holdfast.engine.space import check_attributes, unmeasured
 from holdfast.engine.work import Work
 from holdfast.model.enums import DatastoreState, DatastoreType
 from holdfast.model.errors import ActionError, AllocateError
-from holdfast.model.host import Host
 from holdfast.model.storage import Datastore, Image
 from holdfast.model.template import Template
 from holdfast.model.template_text import parse_any
@@ -74,10 +74,7 @@ def delete_datastore(work: Work, command: c.DeleteDatastore) -> int:
     user = _vm_on(work, datastore)
     if user is not None:
         raise ActionError(f"Datastore {datastore.oid} is not empty: VM {user} has its files there.", datastore.oid)
-    for host in list(work.draft.all(Host)):
-        rest = tuple(each for each in host.datastores if each.ds_id != datastore.oid)
-        if len(rest) < len(host.datastores):
-            work.draft.put(replace(host, datastores=rest))
+    forget_on_hosts(work, datastore.oid)
     work.draft.delete(Datastore, datastore.oid)
     return datastore.oid
 
