@@ -15,6 +15,7 @@ from pathlib import Path
 
 from holdfast.model.errors import HoldfastError
 
+_FIRST_LINE_LIMIT = 256
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
@@ -58,16 +59,30 @@ class ScriptFiles:
             modes = [each.stat().st_mode for each in (real, real.parent)]
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or "its links go round in circles"
-            raise UnusableScript(f"{path} cannot be run: {reason}") from None
+            leads = f" (it is a link to {os.readlink(path)})" if path.is_symlink() else ""
+            raise UnusableScript(f"{path} cannot be run: {reason}{leads}") from None
         if not real.is_relative_to(root):
             raise UnusableScript(f"{path} leads to {real}, out of {root}: copy the script there instead of linking it")
         if not stat.S_ISREG(modes[0]):
             raise UnusableScript(f"{path} must be an executable file, it is none")
         if not os.access(real, os.X_OK):
             raise UnusableScript(f"{path} is not executable: chmod +x {path}")
+        first = _first_line(real)
+        if first.startswith(b"#!") and first.endswith(b"\r\n"):
+            mend = f"sed -i 's/\\r$//' {path}"
+            raise UnusableScript(f"{path}: its lines end as on Windows (CRLF), no interpreter is found so: {mend}")
         for each, mode in zip((real, real.parent), modes, strict=True):
             if mode & stat.S_IWOTH:
                 raise UnusableScript(f"{path} is not run, for everybody may write {each}: chmod o-w {each}")
+
+
+def _first_line(path: Path) -> bytes:
+    """Empty when it may be run but not read: then it is no script."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(_FIRST_LINE_LIMIT)
+    except OSError:
+        return b""
 
 
 def _missing(tried: Sequence[str]) -> str:

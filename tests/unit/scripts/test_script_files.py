@@ -61,7 +61,7 @@ def test_what_cannot_be_run_is_refused_with_the_way_out(remotes: Path) -> None:
     (remotes / "tm/own/delete").mkdir()
     assert "must be an executable file" in refusal(remotes, "own", "delete")
     (remotes / "tm/own/mvds").symlink_to("gone")
-    assert refusal(remotes, "own", "mvds").endswith("cannot be run: No such file or directory")
+    assert refusal(remotes, "own", "mvds").endswith("cannot be run: No such file or directory (it is a link to gone)")
     (remotes / "tm/own/loop").symlink_to("loop")
     assert "cannot be run" in refusal(remotes, "own", "loop")
 
@@ -72,3 +72,9 @@ def test_what_everybody_may_write_is_not_run(remotes: Path) -> None:
     path.chmod(0o755)
     path.parent.chmod(0o777)
     assert f"everybody may write {path.parent}" in refusal(remotes, "own", "mv")
+
+
+def test_a_script_whose_lines_end_as_on_windows_is_refused_with_the_way_out(remotes: Path) -> None:
+    path = script(remotes / "tm/own/mv")
+    path.write_bytes(b"#!/bin/sh\r\nexit 0\r\n")
+    assert refusal(remotes, "own", "mv").endswith(f"(CRLF), no interpreter is found so: sed -i 's/\\r$//' {path}")
