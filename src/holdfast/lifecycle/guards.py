@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holdfast.lifecycle.facts import Facts
-from holdfast.lifecycle.positions import SUSPENDED
+from holdfast.lifecycle.positions import SUSPENDED, UNKNOWN
 from holdfast.lifecycle.vocabulary import Guard
 from holdfast.model.enums import HistoryAction
 from holdfast.model.vm import Vm
@@ -20,12 +20,18 @@ def _always(vm: Vm, facts: Facts) -> str | None:
     return None
 
 
+def _named(vm: Vm, *hids: int) -> str:
+    """Hosts by name and number: ``host1 (0), host2 (1)``; only the number of one that the VM's record does not name."""
+    names = {record.hid: record.hostname for record in vm.history}
+    return ", ".join(f"{names[hid]} ({hid})" if hid in names else str(hid) for hid in hids)
+
+
 def _may_run_elsewhere(vm: Vm, hid: int) -> str | None:
     others = [other for other in vm.may_run_on if other != hid]
     if not others:
         return None
     return (
-        f"VM {vm.oid} may still run on host {', '.join(map(str, others))}: without proof that the host is dead it is "
+        f"VM {vm.oid} may still run on host {_named(vm, *others)}: without proof that the host is dead it is "
         f"not started elsewhere. If the host is in touch, its agent settles this within half a minute; if it is lost: "
         f"fence the host or confirm that it is off (onehost failover list, onehost failover confirm ID)."
     )
@@ -58,6 +64,12 @@ def _movable_alive(vm: Vm, facts: Facts) -> str | None:
 def _movable(vm: Vm, facts: Facts) -> str | None:
     if facts.target is None:
         return "No target host was given."
+    if vm.position == UNKNOWN and vm.may_run_on == (vm.hid,) and not facts.host_lost:
+        return (
+            f"VM {vm.oid} may still run on host {_named(vm, vm.hid)}, which is in touch: without proof that it has ended "
+            f"there it is not moved. Let it go on (onevm resume {vm.oid}), or end it (onevm poweroff --hard {vm.oid}) "
+            f"and try again."
+        )
     return _may_run_elsewhere(vm, -1)
 
 
@@ -69,7 +81,7 @@ def _nowhere(vm: Vm, facts: Facts) -> str | None:
     if not vm.may_run_on:
         return None
     return (
-        f"A domain of VM {vm.oid} may still run on host {', '.join(map(str, vm.may_run_on))}. If it is in touch, "
+        f"A domain of VM {vm.oid} may still run on host {_named(vm, *vm.may_run_on)}. If it is in touch, "
         f"its agent settles this within half a minute; if it is lost: fence it or confirm that it is off (onehost "
         f"failover list, onehost failover confirm ID). Or give the VM up: onevm recover --delete {vm.oid}"
     )
@@ -80,7 +92,7 @@ def _only_here(vm: Vm, facts: Facts) -> str | None:
     if not others:
         return _host_in_touch(vm, facts)
     return (
-        f"VM {vm.oid} may run on host {', '.join(map(str, others))} too: its files stay where they are until that is "
+        f"VM {vm.oid} may run on host {_named(vm, *others)} too: its files stay where they are until that is "
         f"settled. If that host is in touch, its agent settles it within half a minute; if it is lost: fence it or "
         f"confirm that it is off (onehost failover list, onehost failover confirm ID)."
     )
@@ -89,13 +101,20 @@ def _only_here(vm: Vm, facts: Facts) -> str | None:
 def _host_in_touch(vm: Vm, facts: Facts) -> str | None:
     if not facts.host_lost:
         return None
+    where = _named(vm, vm.hid)
+    if vm.hid not in vm.may_run_on and facts.local_files:
+        return (
+            f"Host {where} is lost: VM {vm.oid} does not run there any more, but its disks are there alone. When the "
+            f"host is back: onevm resume {vm.oid}. Or anew from its images, without what it has written: "
+            f"onevm recover --recreate {vm.oid}"
+        )
     if vm.hid not in vm.may_run_on:
         return (
-            f"Host {vm.hid} is lost: VM {vm.oid} does not run there, and cannot be started there until it is back. If "
-            f"its disks are on shared storage: onevm migrate {vm.oid} HOST, then onevm resume {vm.oid}"
+            f"Host {where} is lost: VM {vm.oid} does not run there, and cannot be started there until it is back. All "
+            f"hosts see its disks: onevm migrate {vm.oid} HOST, then onevm resume {vm.oid}"
         )
     return (
-        f"Host {vm.hid} is lost and not proven dead: VM {vm.oid} may still run there and no driver can reach it. "
+        f"Host {where} is lost and not proven dead: VM {vm.oid} may still run there and no driver can reach it. "
         f"Fence the host or confirm that it is off (onehost failover list, onehost failover confirm ID) and try again."
     )
 
@@ -135,7 +154,7 @@ def _source_died_in_doubt(vm: Vm, facts: Facts) -> str | None:
 def _no_third(vm: Vm, facts: Facts) -> str | None:
     """Both hosts of a move are accounted for: one is dead, the VM starts at the other."""
     third = [hid for hid in vm.may_run_on if hid not in (vm.hid, vm.previous_hid)]
-    return f"A domain may be left on host {', '.join(map(str, third))}." if third else None
+    return f"A domain may be left on host {_named(vm, *third)}." if third else None
 
 
 def _source_died(vm: Vm, facts: Facts) -> str | None:
@@ -176,7 +195,7 @@ def _taken_for_off(vm: Vm, facts: Facts) -> str | None:
 def _left_nowhere(vm: Vm, facts: Facts) -> str | None:
     stopped = (facts.order_hids or (vm.hid,)) if facts.certain else ()
     left = [hid for hid in vm.may_run_on if hid not in stopped]
-    return f"A domain of VM {vm.oid} may be left on host {', '.join(map(str, left))}." if left else None
+    return f"A domain of VM {vm.oid} may be left on host {_named(vm, *left)}." if left else None
 
 
 def _both_died(vm: Vm, facts: Facts) -> str | None:
@@ -186,7 +205,7 @@ def _both_died(vm: Vm, facts: Facts) -> str | None:
 
 def _died_last(vm: Vm, facts: Facts) -> str | None:
     others = [hid for hid in vm.may_run_on if hid != facts.dead_hid]
-    return f"A domain may be left on host {', '.join(map(str, others))}." if others else None
+    return f"A domain may be left on host {_named(vm, *others)}." if others else None
 
 
 def _found_paused(vm: Vm, facts: Facts) -> str | None:

@@ -83,15 +83,30 @@ def test_every_pair_without_a_row_is_refused_and_only_those_are_unavailable() ->
 
 @pytest.mark.parametrize("position", [p.UNKNOWN, p.BOOT_FAILURE, p.BOOT_MIGRATE_FAILURE, p.BOOT_STOPPED_FAILURE])
 def test_a_move_without_proof_is_refused_and_says_how_to_get_proof(position: Position) -> None:
-    said = refusal(vm_at(position), E.MIGRATE)
-    assert f"VM 42 may still run on host {HERE}" in said
+    said = refusal(vm_at(position), E.MIGRATE, replace(FACTS, host_lost=True))
+    assert f"VM 42 may still run on host host{HERE} ({HERE})" in said
     assert "onehost failover confirm" in said
 
 
 @pytest.mark.parametrize("hid", [OLD, THERE])
 def test_a_deploy_of_a_vm_of_which_a_domain_may_be_left_is_refused_even_on_that_host(hid: int) -> None:
     """Its disks would be made anew under that domain."""
-    assert f"may still run on host {hid}" in refusal(vm_at(p.PENDING, (hid,)), E.DEPLOY)
+    said = refusal(vm_at(p.PENDING, (hid,)), E.DEPLOY)
+    assert f"may still run on host {'host7 (7)' if hid == OLD else hid}:" in said
+
+
+def test_a_vm_that_stands_still_on_a_living_host_is_not_moved_and_nobody_is_told_to_fence_it() -> None:
+    said = refusal(vm_at(p.UNKNOWN), E.MIGRATE)
+    assert "onevm resume 42" in said
+    assert "onevm poweroff --hard 42" in said
+    assert "failover" not in said
+
+
+def test_a_vm_whose_only_disks_are_on_a_host_that_is_dead_waits_for_it_or_is_made_anew() -> None:
+    said = refusal(vm_at(p.UNKNOWN, ()), E.RESUME, replace(FACTS, host_lost=True, local_files=True))
+    assert "When the host is back: onevm resume 42." in said
+    assert "onevm recover --recreate 42" in said
+    assert "migrate" not in said
 
 
 @pytest.mark.parametrize(
@@ -123,7 +138,7 @@ def test_a_start_needs_a_target(position: Position, event: VmEvent) -> None:
 def test_nothing_is_asked_of_a_lost_host_and_the_refusal_names_the_way_out(position: Position, event: VmEvent) -> None:
     vm = vm_at(position)
     said = refusal(vm, event, LOST)
-    assert f"Host {HERE} is lost" in said
+    assert f"Host host{HERE} ({HERE}) is lost" in said
     way_out = "onehost failover confirm ID" if vm.may_run_on else f"onevm migrate {vm.oid} HOST"
     assert way_out in said
 
@@ -131,7 +146,7 @@ def test_nothing_is_asked_of_a_lost_host_and_the_refusal_names_the_way_out(posit
 @pytest.mark.parametrize("event", [E.STOP, E.UNDEPLOY, E.UNDEPLOY_HARD, E.TERMINATE, E.TERMINATE_HARD])
 def test_files_do_not_go_while_a_domain_may_be_on_another_host(event: VmEvent) -> None:
     said = refusal(vm_at(p.RUNNING, (HERE, OLD)), event)
-    assert f"VM 42 may run on host {OLD} too" in said
+    assert f"VM 42 may run on host host{OLD} ({OLD}) too" in said
     assert "onehost failover confirm ID" in said
 
 

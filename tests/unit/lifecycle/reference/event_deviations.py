@@ -79,7 +79,7 @@ ROWS: Table = {
     **entries(
         ("migrate(any type or live) in UNKNOWN",),
         (PROOF,),
-        Instead(refused=UNPROVEN),
+        Instead(refused="without proof that it has ended there"),
         Instead(variants=("no domain",)),
     ),
     **{
