@@ -7,7 +7,14 @@ from dataclasses import replace
 from holdfast.engine import cloning, failover_work, repair_work
 from holdfast.engine.image_work import drop_from_datastore, end_clone
 from holdfast.engine.messages import failure_of
-from holdfast.engine.vm_work import STARTS, facts_of, happen_if_possible, lost_with_its_host, with_error
+from holdfast.engine.vm_work import (
+    STARTS,
+    facts_of,
+    happen_if_possible,
+    left_on_the_way,
+    lost_with_its_host,
+    with_error,
+)
 from holdfast.engine.work import Work
 from holdfast.lifecycle.events import ANSWERS
 from holdfast.model.effect import Answer, Effect
@@ -52,7 +59,9 @@ def _vm(work: Work, effect: Effect, answer: Answer) -> None:
     vm = work.find(Vm, effect.subject)
     if vm is None:
         return
-    said = "" if answer.ok else failure_of(replace(effect, message=answer.message))
+    stuck = "" if answer.ok else left_on_the_way(work, vm)
+    message = f"{answer.message}; {stuck}" if stuck else answer.message
+    said = "" if answer.ok else failure_of(replace(effect, message=message))
     if vm.effect_id != effect.oid:
         if not answer.ok and effect.kind in (EffectKind.VMM_REBOOT, EffectKind.VMM_RESET):
             with_error(work, vm, said)

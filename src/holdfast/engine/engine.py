@@ -50,7 +50,7 @@ from holdfast.engine.settings import Settings
 from holdfast.engine.state import Draft, State
 from holdfast.engine.timers import Timers
 from holdfast.engine.work import Work
-from holdfast.lifecycle.whereabouts import strays
+from holdfast.lifecycle.whereabouts import source_of_files, strays
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind
 from holdfast.model.errors import AuthorizationError, HoldfastError, StoreError
@@ -111,6 +111,8 @@ class Engine:
         self.waiting: set[int] = set()
         self.strays: set[int] = set()
         """VMs that may still run on a host which does not list them any more."""
+        self.on_the_way: set[int] = set()
+        """VMs whose files are leaving a host."""
         self.presence: dict[int, float] = {}
         """When whoever repairs a VM's transfer was last heard, by VM; none is blamed for the controller's absence."""
         self._room_grew = True
@@ -224,6 +226,7 @@ class Engine:
         actor = event.actor if isinstance(event, Called) else HOLDFAST
         work = Work(layer, now, self.state.epoch, self.settings, actor, restarting, self.senses)
         work.strays = self.strays
+        work.on_the_way = self.on_the_way
         work.executions = self.state.executions
         work.presence = self.presence
         return work
@@ -296,6 +299,10 @@ class Engine:
             self.strays.add(vm.oid)
         else:
             self.strays.discard(vm.oid)
+        if source_of_files(vm) >= 0:
+            self.on_the_way.add(vm.oid)
+        else:
+            self.on_the_way.discard(vm.oid)
         if not waits(vm):
             self.waiting.discard(vm.oid)
         else:

@@ -10,7 +10,7 @@ from holdfast.engine.scheduling import schedule, waits
 from holdfast.engine.vm_work import facts_of, files_are_lost, happen_if_possible, with_error
 from holdfast.engine.work import Work
 from holdfast.failover import machine, proofs
-from holdfast.failover.selection import AT_REST, row_for
+from holdfast.failover.selection import AT_REST, left_behind, row_for
 from holdfast.failover.table import Do, Event
 from holdfast.lifecycle import VmEvent
 from holdfast.lifecycle.positions import CLEANUP_DELETE, CLEANUP_RESUBMIT
@@ -38,8 +38,9 @@ def begin(work: Work, failover: Failover) -> None:
     """Starts the watch: one reading of the power at once, and the stored deadline."""
     host = work.get(Host, failover.host_id)
     if not host.vms and not work.strays_of(host.oid):
+        failover = replace(failover, rows=_left_behind(work, failover))
         return _advance(work, failover, Event.NOTHING_TO_DO, "the host has no VMs: nothing to restart, no fencing")
-    failover = replace(failover, rows=_rows(work, failover, host))
+    failover = replace(failover, rows=_with_left_behind(work, failover, _rows(work, failover, host)))
     work.draft.put(failover)
     if not host.error_since and failover.boot_id and host.boot_id != failover.boot_id:
         return host_came_back(work, failover, host.boot_id)
@@ -210,7 +211,8 @@ def prove(work: Work, failover: Failover, event: Event, proof: Proof, reported: 
     made = _rows(work, failover, host) if host is not None else ()
     if event is Event.HOST_REBOOTED:
         made = tuple(_unless_started_since(work, failover, row, reported) for row in made)
-    failover = replace(failover, effect_id=-1, state=FailoverState.RESTARTING, rows=made)
+    told = made if event is Event.HOST_REBOOTED else _with_left_behind(work, failover, made)
+    failover = replace(failover, effect_id=-1, state=FailoverState.RESTARTING, rows=told)
     gone = [row.vm_id for row in made if row.reason != STARTED_SINCE]
     work.draft.put(machine.noted(failover, f"proof accepted: restarting {len(gone)} VMs", work.now))
     for vm_id in gone:
@@ -250,6 +252,16 @@ def _rows(work: Work, failover: Failover, host: Host) -> tuple[Row, ...]:
     """One row for each VM of the host, as it is now."""
     members = [vm for vm_id in sorted(host.vms) if (vm := work.find(Vm, vm_id)) is not None]
     return tuple(row_for(failover, vm, _system(work, vm), host.error_since > 0) for vm in members)
+
+
+def _with_left_behind(work: Work, failover: Failover, listed: tuple[Row, ...]) -> tuple[Row, ...]:
+    """With those that were leaving the host, too: their files died with it, although it does not list them any more."""
+    return tuple(sorted((*listed, *_left_behind(work, failover)), key=lambda row: row.vm_id))
+
+
+def _left_behind(work: Work, failover: Failover) -> tuple[Row, ...]:
+    leaving = ((vm, work.find(Datastore, vm.previous.ds_id)) for vm in work.leaving(failover.host_id) if vm.previous)
+    return tuple(left_behind(failover, vm, system) for vm, system in leaving if system and not system.shared)
 
 
 def _system(work: Work, vm: Vm) -> Datastore | None:

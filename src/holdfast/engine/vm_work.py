@@ -9,8 +9,10 @@ from holdfast.engine.image_work import release_detached, release_images
 from holdfast.engine.messages import dated
 from holdfast.engine.notices import Moved
 from holdfast.engine.work import Work
+from holdfast.failover.selection import stuck_on_the_way
 from holdfast.lifecycle import Decision, Facts, Target, VmEvent, decide
 from holdfast.lifecycle.decide import EffectRequest, is_available
+from holdfast.lifecycle.whereabouts import source_of_files
 from holdfast.model.enums import EffectKind, EffectState, HistoryAction
 from holdfast.model.errors import ActionError
 from holdfast.model.host import Host
@@ -41,6 +43,15 @@ def has_local_files(work: Work, vm: Vm) -> bool:
 def files_are_lost(work: Work, vm: Vm) -> bool:
     """Whether its host is lost, and the VM's files with it."""
     return has_local_files(work, vm) and _is_lost(work, vm.hid)
+
+
+def left_on_the_way(work: Work, vm: Vm) -> str:
+    """What to do about a VM whose files were leaving a host that is lost now; empty for any other VM."""
+    source = source_of_files(vm)
+    system = work.find(Datastore, vm.previous.ds_id) if source >= 0 and vm.previous else None
+    if system is None or system.shared or not _is_lost(work, source):
+        return ""
+    return stuck_on_the_way(vm, system)
 
 
 def happen(work: Work, vm: Vm, event: VmEvent, facts: Facts) -> Vm:

@@ -9,7 +9,7 @@ from typing import Protocol
 from holdfast.engine.notices import Ended, Notice, Ordered
 from holdfast.engine.settings import Settings
 from holdfast.engine.state import Draft, T
-from holdfast.lifecycle.whereabouts import strays
+from holdfast.lifecycle.whereabouts import source_of_files, strays
 from holdfast.model.effect import Effect
 from holdfast.model.enums import EffectKind, EffectState
 from holdfast.model.errors import NoSuchObject
@@ -86,6 +86,8 @@ class Work:
         """Which open failover restarts a VM (an index: always checked against the failover itself)."""
         self.strays: Set[int] = frozenset()
         """VMs that may still run on a host which does not list them any more, as committed."""
+        self.on_the_way: Set[int] = frozenset()
+        """VMs whose files are leaving a host, as committed."""
         self.now = now
         self.epoch = epoch
         self.settings = settings
@@ -116,6 +118,12 @@ class Work:
         staged = {vm.oid for vm in self.draft.staged_anywhere(Vm) if strays(vm)}
         found = (self.draft.find(Vm, vm_id) for vm_id in sorted(self.strays | staged))
         return [vm for vm in found if vm is not None and host_id in strays(vm)]
+
+    def leaving(self, host_id: int) -> list[Vm]:
+        """VMs that the host does not list any more, whose files are still on their way from it."""
+        staged = {vm.oid for vm in self.draft.staged_anywhere(Vm)}
+        found = (self.draft.find(Vm, vm_id) for vm_id in sorted(self.on_the_way | staged))
+        return [vm for vm in found if vm is not None and source_of_files(vm) == host_id]
 
     def plan(
         self,

@@ -48,6 +48,30 @@ def died_with(vm: Vm, host_id: int, system: Datastore) -> bool:
     return vm.position not in p.ON_TWO_HOSTS or host_id == vm.previous_hid
 
 
+def left_behind(failover: Failover, vm: Vm, system: Datastore) -> Row:
+    """The row of a VM that was leaving the host for another one with files that only the two of them have."""
+    return Row(
+        vm.oid,
+        vm.name,
+        RowState.SKIPPED,
+        failover.host_id,
+        to_hid=vm.hid,
+        proof_id=failover.proof_id,
+        reason=stuck_on_the_way(vm, system),
+    )
+
+
+def stuck_on_the_way(vm: Vm, system: Datastore) -> str:
+    """What became of the files of a VM whose old host went away before they had all arrived, and the ways out."""
+    source = vm.previous.hostname if vm.previous else "?"
+    target = vm.current.hostname if vm.current else "?"
+    return (
+        f"its disks were on their way from {source} to {target}; what had not arrived is on {source} alone, for "
+        f"datastore {system.oid} ({system.name}) is not shared. When {source} is back: onevm recover "
+        f"--retry {vm.oid}. Or anew from its images, without what it has written: onevm recover --recreate {vm.oid}"
+    )
+
+
 def out_of_reach(vm: Vm, system: Datastore) -> str:
     """Why a VM whose files died with its host runs nowhere else, and the ways out."""
     record = vm.previous if vm.position in p.ON_TWO_HOSTS else vm.current

@@ -66,9 +66,9 @@ def _movable(vm: Vm, facts: Facts) -> str | None:
         return "No target host was given."
     if vm.position == UNKNOWN and vm.may_run_on == (vm.hid,) and not facts.host_lost:
         return (
-            f"VM {vm.oid} may still run on host {_named(vm, vm.hid)}, which is in touch: without proof that it has ended "
-            f"there it is not moved. Let it go on (onevm resume {vm.oid}), or end it (onevm poweroff --hard {vm.oid}) "
-            f"and try again."
+            f"VM {vm.oid} may still run on host {_named(vm, vm.hid)}, which is in touch: without proof that it has "
+            f"ended there it is not moved. Let it go on (onevm resume {vm.oid}), or end it (onevm poweroff --hard "
+            f"{vm.oid}) and try again."
         )
     return _may_run_elsewhere(vm, -1)
 

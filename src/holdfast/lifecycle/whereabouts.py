@@ -1,8 +1,8 @@
-"""Which hosts have to do with a VM: those that hold its capacity, and those that may run it without holding it."""
+"""Which hosts have to do with a VM: those that hold its capacity, may run it without holding it, or have its files."""
 
 from __future__ import annotations
 
-from holdfast.lifecycle.positions import ON_TWO_HOSTS, PLACED
+from holdfast.lifecycle.positions import FILES_ON_THE_WAY, ON_TWO_HOSTS, PLACED
 from holdfast.model.vm import Vm
 
 
@@ -21,3 +21,8 @@ def strays(vm: Vm) -> tuple[int, ...]:
         return ()
     holding = holders(vm)
     return tuple(hid for hid in vm.may_run_on if hid not in holding)
+
+
+def source_of_files(vm: Vm) -> int:
+    """The host that the VM's files are leaving for another one; -1 when they are not on such a way."""
+    return vm.previous_hid if vm.position in FILES_ON_THE_WAY and vm.previous_hid != vm.hid else -1

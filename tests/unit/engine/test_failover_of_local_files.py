@@ -153,3 +153,51 @@ def test_a_vm_whose_files_were_just_being_made_is_made_anew_elsewhere(rig: Rig) 
     rig.settle()
     assert row(rig, failover, vm).state is RowState.RUNNING
     assert host_of(rig, vm) != 0
+
+
+def leaving(rig: Rig) -> int:
+    """A VM that was powered off, and whose files are on their way from host 0 to host 1."""
+    vm = vm_on(rig)
+    rig.call(c.VmAction(vm, "poweroff-hard"))
+    rig.settle()
+    rig.call(c.MigrateVm(vm, 1))
+    assert rig.order(EffectKind.TM_MIGRATE).subject == vm
+    return vm
+
+
+@pytest.mark.parametrize("failed_before", [True, False])
+@pytest.mark.parametrize("others", [True, False])
+def test_a_vm_that_was_leaving_the_dead_host_is_listed_with_what_became_of_it(
+    rig: Rig, failed_before: bool, others: bool
+) -> None:
+    if others:
+        vm_on(rig, ds_id=0)
+    vm = leaving(rig)
+    if failed_before:
+        rig.answer(EffectKind.TM_MIGRATE, ok=False, message="no space")
+    rig.lose(0)
+    failover = rig.open_failover(0)
+    if others:
+        rig.answer(EffectKind.FENCE_STATUS, POWER="OFF")
+    told = row(rig, failover, vm)
+    assert (told.state, told.to_hid) == (RowState.SKIPPED, 1)
+    assert told.reason.startswith("its disks were on their way from host1 to host2; what had not arrived is on host1")
+    assert f"When host1 is back: onevm recover --retry {vm}." in told.reason
+    rig.settle()
+    assert rig.failover(failover).state is FailoverState.DONE
+
+
+def test_what_fails_for_want_of_the_dead_host_says_the_way_out_and_no_recovery_leads_in_a_circle(rig: Rig) -> None:
+    vm = leaving(rig)
+    rig.lose(0)
+    rig.answer(EffectKind.TM_MIGRATE, ok=False, message="connection to host host1 was lost")
+    assert rig.vm(vm).lcm_state is LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE
+    error = rig.vm(vm).user_template.get("ERROR")
+    assert "connection to host host1 was lost; its disks were on their way from host1 to host2" in error
+    with pytest.raises(ActionError, match=rf"without host host1 \(0\), which is lost: .*--recreate {vm}") as refused:
+        rig.call(c.RecoverVm(vm, 1))
+    assert "--interactive" in str(refused.value)
+    rig.call(c.RecoverVm(vm, 4))
+    rig.settle()
+    assert rig.vm(vm).lcm_state is LcmState.RUNNING
+    assert host_of(rig, vm) != 0

@@ -15,7 +15,7 @@ from holdfast.engine.repair_work import insist_on_free_hands
 from holdfast.engine.scheduling import move_of
 from holdfast.engine.space import promise_space
 from holdfast.engine.system_datastores import destination, insist_on_files, space_needed_mb
-from holdfast.engine.vm_work import facts_of, happen, lost_with_its_host, target_on
+from holdfast.engine.vm_work import facts_of, happen, left_on_the_way, lost_with_its_host, target_on
 from holdfast.engine.work import Work
 from holdfast.lifecycle import VmEvent
 from holdfast.lifecycle.decide import is_available
@@ -136,16 +136,27 @@ def recover(work: Work, command: c.RecoverVm) -> int:
 
 
 def _check_way_back(work: Work, vm: Vm, operation: RecoverOperation) -> None:
-    """A move that is taken back starts the VM where it came from."""
-    if operation is not RecoverOperation.FAILURE or vm.position != PROLOG_MIGRATE_FAILURE:
-        return
+    """A move that is taken back starts the VM where it came from; one that is taken for done has brought its files."""
+    back = operation is RecoverOperation.FAILURE and vm.position == PROLOG_MIGRATE_FAILURE
+    done = operation is RecoverOperation.SUCCESS
+    stuck = left_on_the_way(work, vm) if back or done else ""
+    if stuck:
+        said = f"VM {vm.oid} cannot go on without host {_named(work, vm.previous_hid)}, which is lost: {stuck}"
+        by_hand = f" If all of its files were brought by hand: onevm recover --retry --interactive {vm.oid}"
+        raise ActionError(said + (by_hand if done else ""), vm.oid)
     source = work.find(Host, vm.previous_hid)
-    if source is None or source.error_since:
+    if back and (source is None or source.error_since):
         raise ActionError(
-            f"VM {vm.oid} came from host {vm.previous_hid}, which is lost: it cannot go back there. Go on with "
-            f"onevm recover --retry or --success {vm.oid}.",
+            f"VM {vm.oid} came from host {_named(work, vm.previous_hid)}, which is lost: it cannot go back there. "
+            f"Go on with onevm recover --retry or --success {vm.oid}.",
             vm.oid,
         )
+
+
+def _named(work: Work, hid: int) -> str:
+    """A host by name and number."""
+    host = work.find(Host, hid)
+    return f"{host.name} ({hid})" if host else str(hid)
 
 
 def update(work: Work, command: c.UpdateVm) -> int:
