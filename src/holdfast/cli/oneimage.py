@@ -25,7 +25,7 @@ _FORCE = Option("force", description="do not wait for the end of what is done wi
 _NO_CHECK = Option("no_check_capacity", description="do not ask whether the datastore has room")
 _DRY = Option("dry", description="print the template instead of creating the image")
 _TEXTS = {"name": "NAME", "description": "DESCRIPTION", "path": "PATH", "prefix": "DEV_PREFIX", "target": "TARGET"}
-_DIGESTS = ("md5", "sha1", "sha256")
+_DIGESTS = ("md5", "sha1", "sha256", "sha512")
 _TEMPLATE_OPTIONS = (
     Option("name", argument="NAME", description="name of the image"),
     Option("description", argument="TEXT", description="what it is"),

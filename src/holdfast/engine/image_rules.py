@@ -26,6 +26,8 @@ def check_origin(template: Template, kind: ImageType) -> None:
         raise AllocateError("image", f'PATH "{path}" holds blanks: rename the file, or write %20 in a URL.')
     if not path and size_mb <= 0:
         raise AllocateError("image", "PATH (a file to copy) or SIZE in MB (an empty disk) must be given.")
+    if size_mb < 0:
+        raise AllocateError("image", f"SIZE is {size_mb}; it is a number of MB.")
     if kind in FILES:
         _check_file(kind, path, size_mb)
     _check_format(template)

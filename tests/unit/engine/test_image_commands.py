@@ -349,6 +349,7 @@ def test_what_a_new_image_cannot_have_is_said(rig: Rig, text: str, said: str) ->
         (f"SIZE=10\nSHA256={'a' * 64}", "SHA256 is the checksum of the file that PATH names"),
         ("PATH=/x\nFORMAT=vmdk", 'FORMAT is "vmdk"; images are raw or qcow2. Convert'),
         ("PATH=/x\nDRIVER=vdi", 'DRIVER is "vdi"'),
+        ("PATH=/x\nSIZE=-5", "SIZE is -5; it is a number of MB"),
     ],
 )
 def test_what_can_only_fail_after_the_import_is_refused_before_it(rig: Rig, text: str, said: str) -> None:
