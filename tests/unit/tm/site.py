@@ -107,10 +107,10 @@ def names_in(directory: Path) -> list[str]:
 
 
 @asynccontextmanager
-async def opened(image: Path) -> AsyncIterator[None]:
+async def opened(image: Path, image_format: str = "qcow2") -> AsyncIterator[None]:
     """A program has the image open for writing, as a guest has."""
     pipe = asyncio.subprocess.PIPE
-    program = await asyncio.create_subprocess_exec("qemu-io", "-f", "qcow2", str(image), stdin=pipe, stdout=pipe)
+    program = await asyncio.create_subprocess_exec("qemu-io", "-f", image_format, str(image), stdin=pipe, stdout=pipe)
     assert program.stdin
     assert program.stdout
     try:

@@ -196,12 +196,13 @@ def test_a_move_that_is_cut_anywhere_keeps_a_good_copy_and_is_repeated(site: Ssh
     assert found.ok
 
 
-def test_nothing_is_taken_away_from_under_a_domain_that_lives_after_all(site: SshSite) -> None:
-    vm = placed(site.vm(site.disk(site.image("aaa"), extra=PERSISTENT)), 1)
+@pytest.mark.parametrize("image_format", ["raw", "qcow2"])
+def test_nothing_is_taken_away_from_under_a_domain_that_lives_after_all(site: SshSite, image_format: str) -> None:
+    vm = placed(site.vm(site.disk(site.image("aaa", image_format), image_format, PERSISTENT)), 1)
     ok(site.run(K.TM_PROLOG, vm))
 
     async def work() -> list[Answer]:
-        async with opened(site.host1.directory / "disk.0"):
+        async with opened(site.host1.directory / "disk.0", image_format):
             steps = ((K.TM_MIGRATE, placed(vm, 1, 2)), (K.TM_STOP, vm), (K.TM_EPILOG, vm))
             return [await asyncio.to_thread(site.run, kind, it) for kind, it in steps]
 
