@@ -9,14 +9,15 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.drivers.tm.layout import remove
-from holdfast.drivers.tm.remote import Hands
+from holdfast.drivers.tm.remote import Hand, Hands
 from holdfast.drivers.tm.tools import Clockwork
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
@@ -254,8 +255,10 @@ def test_a_hand_that_hears_nothing_any_more_stops(site: SshSite) -> None:
     """Its connection stands, but nothing comes over it: it must not work on when somebody else may have the VM."""
 
     async def work() -> None:
-        hands = Hands(site.root, "front", a_client(site.base, *site.hosts, alive_interval_s=60), silence_s=1)
+        hands = WatchedHands(site.root, "front", a_client(site.base, *site.hosts, alive_interval_s=60), silence_s=1)
         waiting = asyncio.create_task(hands.call("host1", "settle", 7, Clockwork(30), **directory(site)))
+        async with asyncio.timeout(25):
+            await hands.begun.wait()
         number = await found(site.host1, "exec(i.readline())")
         for server in site.host1.processes():
             if server != number:
@@ -308,6 +311,23 @@ def test_a_controller_that_is_killed_during_a_copy_does_it_again(site: SshSite) 
     assert site.run(K.TM_PROLOG, vm).ok
     assert same_data(site, site.host1)
     assert site.leftovers() == []
+
+
+class WatchedHands(Hands):
+    """Hands of which one knows when the first has all that was sent along."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        self.begun = asyncio.Event()
+
+    @asynccontextmanager
+    async def at_work(
+        self, host: str, call: str, vm_id: int, clockwork: Clockwork, **values: Any
+    ) -> AsyncIterator[Hand]:
+        """As always, and it is told."""
+        async with super().at_work(host, call, vm_id, clockwork, **values) as hand:
+            self.begun.set()
+            yield hand
 
 
 def directory(site: SshSite) -> dict[str, str]:
