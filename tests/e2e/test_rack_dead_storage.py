@@ -97,4 +97,4 @@ def test_a_vm_stays_with_its_files_until_its_host_is_back_or_is_made_anew(stage:
     assert disc(stage, "host1", vm_id) == made
     stage.restore("host2")
     left = [(each.findtext("HOST"), each.findtext("REASON")) for each in findings(stage)]
-    assert left == [("host2", "the VM's files are on host1")]
+    assert left == [("host2", "the VM's files are on host1: this is an old copy, or the same storage seen from here")]
