@@ -349,7 +349,8 @@ def _fail_row(work: Work, failover_id: int, vm_id: int, reason: str) -> None:
     failover = work.get(Failover, failover_id)
     row = machine.row_of(failover, vm_id)
     if row is not None:
-        work.draft.put(machine.with_row(failover, replace(row, state=RowState.FAILED, reason=reason)))
+        failed = replace(row, state=RowState.FAILED, reason=reason)
+        work.draft.put(machine.with_row(failover, rows.without_blame(failed)))
 
 
 def _end_rows_without_work(work: Work, failover_id: int) -> None:
@@ -366,7 +367,8 @@ def _end_rows_without_work(work: Work, failover_id: int) -> None:
             failover = machine.with_row(failover, replace(row, state=RowState.SKIPPED, reason=reason))
         elif vm.effect_id < 0 and not waits(vm):
             reason = f"in state {vm.state_name}, from which it is not moved: see onevm show {vm.oid}"
-            failover = machine.with_row(failover, replace(row, state=RowState.FAILED, reason=reason))
+            failed = replace(row, state=RowState.FAILED, reason=reason)
+            failover = machine.with_row(failover, rows.without_blame(failed))
     rows.settle(work, failover)
 
 

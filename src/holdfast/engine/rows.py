@@ -52,7 +52,18 @@ def follow(work: Work, before: Vm, after: Vm) -> None:
     if moved.state is RowState.FAILED and _may_try_elsewhere(failover, moved, after):
         moved = replace(moved, state=RowState.WAITING)
         work.draft.put(replace(after, resched=True))
-    settle(work, machine.with_row(failover, moved))
+    settle(work, machine.with_row(failover, without_blame(moved)))
+
+
+def without_blame(row: Row) -> Row:
+    """The row; a VM that had failed before its host was lost, and fails still, is explained and holds up nobody."""
+    if row.state is not RowState.FAILED or not row.had_failed:
+        return row
+    reason = (
+        f"was in {row.had_failed} before its host was lost, and could not be started elsewhere either: {row.reason}. "
+        f"Mend the cause, then: onevm recover --retry {row.vm_id}"
+    )
+    return replace(row, state=RowState.SKIPPED, reason=reason)
 
 
 def _ask_for_move(work: Work, failover: Failover, row: Row, vm: Vm) -> None:

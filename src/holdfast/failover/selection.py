@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.failover.machine import row_of
 from holdfast.lifecycle import positions as p
 from holdfast.model.enums import FailoverMode, RowState
 from holdfast.model.failover import Failover, Row
@@ -24,11 +25,18 @@ def row_for(failover: Failover, vm: Vm, system: Datastore | None, lost: bool = T
 
     ``lost``: the host, and what only it has, is not there (again).
     """
-    row = Row(vm.oid, vm.name, from_hid=failover.host_id, proof_id=failover.proof_id)
+    row = Row(vm.oid, vm.name, from_hid=failover.host_id, proof_id=failover.proof_id, had_failed=_failure(failover, vm))
     reason = _reason_to_skip(failover, vm, system if lost else None)
     if reason:
         return Row(vm.oid, vm.name, RowState.SKIPPED, failover.host_id, proof_id=failover.proof_id, reason=reason)
     return row
+
+
+def _failure(failover: Failover, vm: Vm) -> str:
+    """The failure state that a VM was in when the failover began; what failed since may have failed by the loss."""
+    earlier = row_of(failover, vm.oid)
+    known = earlier.had_failed if earlier is not None else vm.lcm_state.name
+    return known if vm.position in p.FAILURES and known == vm.lcm_state.name else ""
 
 
 def _reason_to_skip(failover: Failover, vm: Vm, system: Datastore | None) -> str:

@@ -57,6 +57,8 @@ class Row:
     attempts: int = 0
     tried: tuple[int, ...] = ()
     reason: str = ""
+    had_failed: str = ""
+    """The failure state in which the VM was before its host was lost, empty for one that was well."""
 
     @property
     def is_final(self) -> bool:

@@ -243,3 +243,45 @@ def test_a_finished_failover_takes_no_commands(rig: Rig) -> None:
     for command in (c.RetryFailover(failover), c.ConfirmFailover(failover), c.AbortFailover(failover)):
         with pytest.raises(ActionError):
             rig.call(command)
+
+
+def prolog_failed(rig: Rig) -> int:
+    """A VM on host 0 whose disks could not be made."""
+    vm = rig.call(c.AllocateVm("CPU=0.1\nMEMORY=64\nDISK=[TYPE=fs,SIZE=8]", hold=True))
+    rig.call(c.DeployVm(vm, 0, ds_id=0))
+    rig.answer(EffectKind.TM_PROLOG, ok=False, message="no such file")
+    assert rig.vm(vm).lcm_state is LcmState.PROLOG_FAILURE
+    return vm
+
+
+def test_a_vm_that_had_failed_before_and_fails_again_is_explained_and_does_not_block_the_failover(rig: Rig) -> None:
+    well, failed = rig.running_vm(0), prolog_failed(rig)
+    failover = dead(rig)
+    rig.settle(EffectKind.TM_PROLOG)
+    rig.answer(EffectKind.TM_PROLOG, ok=False, message="no such file")
+    told = row(rig, failover, failed)
+    assert told.state is RowState.SKIPPED
+    assert told.reason.startswith("was in PROLOG_FAILURE before its host was lost, and could not be started elsewhere")
+    assert "no such file" in told.reason
+    assert f"onevm recover --retry {failed}" in told.reason
+    assert rig.failover(failover).state is FailoverState.DONE
+    assert row(rig, failover, well).state is RowState.RUNNING
+
+
+def test_a_vm_that_had_failed_before_may_well_succeed_on_another_host(rig: Rig) -> None:
+    failed = prolog_failed(rig)
+    failover = dead(rig)
+    rig.settle()
+    assert row(rig, failover, failed).state is RowState.RUNNING
+
+
+def test_what_fails_only_since_the_loss_still_blocks(rig: Rig) -> None:
+    vm = rig.call(c.AllocateVm("CPU=0.1\nMEMORY=64\nDISK=[TYPE=fs,SIZE=8]", hold=True))
+    rig.call(c.DeployVm(vm, 0, ds_id=0))
+    rig.lose(0)
+    failover = rig.open_failover(0)
+    rig.answer(EffectKind.TM_PROLOG, ok=False, message="no such file")
+    rig.answer(EffectKind.FENCE_STATUS, POWER="OFF")
+    rig.settle(EffectKind.TM_PROLOG)
+    rig.answer(EffectKind.TM_PROLOG, ok=False, message="no such file")
+    assert rig.failover(failover).state is FailoverState.BLOCKED
