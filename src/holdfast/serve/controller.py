@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from holdfast.api.ports import Imports, Storage, Transfers
-from holdfast.engine.commands import Command
+from holdfast.engine.commands import AllocateVm, Command
 from holdfast.engine.engine import Batch, Engine
 from holdfast.engine.events import Called, Event, HostDegraded
 from holdfast.engine.state import State
 from holdfast.model.beacon import BeaconReport
 from holdfast.model.errors import HoldfastError, StoreError
 from holdfast.model.user import Actor
+from holdfast.serve.context_look import ContextLook
 
 LOG = logging.getLogger("holdfast.controller")
 BATCH_LIMIT = 2000
@@ -62,6 +63,8 @@ class Controller:
         self._pending: list[Pending] = []
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self.context: ContextLook | None = None
+        """Looks at the files of new VMs; without it that is left to their first start."""
         self._refused_since = 0.0
         self._looked_at = 0.0
 
@@ -82,6 +85,8 @@ class Controller:
     async def call(self, actor: Actor, command: Command) -> int:
         """A user's command; answers the object's id, raises the HoldfastError that refuses it."""
         answer: Answer = asyncio.get_running_loop().create_future()
+        if self.context is not None and isinstance(command, AllocateVm):
+            await self.context.insist(command.text)
         self._put(Called(actor, command), answer)
         return await answer
 

@@ -53,6 +53,7 @@ from holdfast.serve.bootstrap import (
 from holdfast.serve.capacity import DatastoreMonitor
 from holdfast.serve.clock import SteadyClock
 from holdfast.serve.config import Config
+from holdfast.serve.context_look import ContextLook
 from holdfast.serve.controller import Controller
 from holdfast.serve.dispatch import Dispatcher, chooser
 from holdfast.serve.site_drivers import SiteDrivers
@@ -164,6 +165,7 @@ class Daemon:
         tm = TmDriver(config.datastores_path, vms_path, frontend, self._clock, site.transfers, log, hands, protected)
         images = ImageDriver(config.datastores_path, self._clock, protected)
         self.controller.imports = images.accounts
+        self.controller.context = ContextLook(config.datastores_path, protected)
         self._capacity.on_host = capacity_of(hands)
         self.controller.storage = StorageCheck(self.engine.state, inventory_of(hands), frontend=frontend)
         lines = self.controller.transfers = LineDriver(tm, config.datastores_path, vms_path, self._clock)

@@ -90,7 +90,27 @@ def read_files(
     return contents
 
 
+def insist_on_readable(files: Sequence[ContextFile], protected: Sequence[Path]) -> None:
+    """As :func:`read_files`, without reading; raises TransferError alone.  Blocking."""
+    left = LIMIT_BYTES
+    for file in files:
+        try:
+            descriptor = _opened(file, protected, left)
+        except OSError as error:
+            raise TransferError(f"{file.path} cannot be read: {error.strerror}") from None
+        left -= os.fstat(descriptor).st_size
+        os.close(descriptor)
+
+
 def _content(file: ContextFile, protected: Sequence[Path], left: int) -> bytes:
+    descriptor = _opened(file, protected, left)
+    try:
+        return _whole(descriptor, left)
+    finally:
+        os.close(descriptor)
+
+
+def _opened(file: ContextFile, protected: Sequence[Path], left: int) -> int:
     """Opened once, and judged by what was opened."""
     descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -101,9 +121,10 @@ def _content(file: ContextFile, protected: Sequence[Path], left: int) -> bytes:
             raise TransferError(f"{file.path} is not a file")
         if about.st_size > left:
             raise TransferError(f"the files of a CONTEXT can have {LIMIT_BYTES >> 20} MB together, {file.path} is more")
-        return _whole(descriptor, left)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _whole(descriptor: int, most: int) -> bytes:
