@@ -122,6 +122,20 @@ def prolog_where_nothing_may_be_written(base: Path) -> None:
     assert site.run(K.TM_PROLOG, vm) == OK
 
 
+def migration_away_from_a_full_datastore(base: Path) -> None:
+    """What is done about a full datastore must work when its last byte is taken."""
+    site = SmallSite(base, {"0": "32m", "100": "32m"})
+    vm = site.vm(site.disk(site.big_raw("aaa", 8), "raw"))
+    assert site.run(K.TM_PROLOG, vm) == OK
+    before = (site.directory / "disk.0").read_bytes()
+    ballast = site.fill("0")
+    moved = elsewhere(vm, a_stay(1, 0), a_stay(2, 1, ds_id=100))
+    assert site.run(K.TM_MIGRATE, moved) == OK
+    assert (site.root / "100/7/disk.0").read_bytes() == before
+    assert site.files("0") == [ballast.name]
+    assert site.run(K.TM_MIGRATE, moved) == OK, "again: it is known to have arrived"
+
+
 def migration_to_a_full_datastore(base: Path) -> None:
     """PROLOG_MIGRATE_FAILURE: the origin stays whole until all of it is there."""
     site = SmallSite(base, {"0": "32m", "100": "4m"})
@@ -205,6 +219,7 @@ SCENARIOS = {
         prolog_on_a_full_datastore,
         prolog_without_image,
         prolog_where_nothing_may_be_written,
+        migration_away_from_a_full_datastore,
         migration_to_a_full_datastore,
         epilog_on_read_only_storage,
         epilog_on_a_full_datastore,

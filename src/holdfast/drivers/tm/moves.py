@@ -16,6 +16,8 @@ from holdfast.drivers.tm.lines import TransferError
 from holdfast.drivers.tm.paths import DatastoreArea
 from holdfast.model.vm import Vm
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -52,11 +54,26 @@ class Move:
             return False
         self._insist_on_origin()
         layout.make_directory(self.target.parent)
-        home.mark(self.origin, self.text)
+        has_room = self._marked()
         insist()
         layout.discard(self.target, insist)
         layout.drop_set_aside(self.target)
-        return not self._renamed(insist)
+        return not (has_room and self._renamed(insist))
+
+    def mark(self, draft: Path) -> None:
+        """A copy that is complete arrives by this move."""
+        home.mark(draft, self.text)
+
+    def _marked(self) -> bool:
+        """Marks the origin; false where there is no room for it, which is why files are moved away: then by a copy."""
+        try:
+            home.mark(self.origin, self.text)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            layout.remove(self.origin / home.MARK)
+            return False
+        return True
 
     def finish_copy(self, insist: Insist) -> None:
         """After a complete copy: the origin goes, in one step."""

@@ -133,6 +133,7 @@ class SharedTransfers:
         draft = await clockwork.touch(lambda: layout.begin(target), f"preparing {target}")
         async with removed_on_failure(draft):
             await copy(origin, draft, clockwork, "-a")
+            await clockwork.touch(lambda: move.mark(draft), f"marking {draft}")
             await self._publish(layout.publish_directory, draft, target, clockwork)
         await clockwork.touch(lambda: move.finish_copy(clockwork.insist), f"removing {origin}")
 
