@@ -2,7 +2,8 @@
 
 OpenNebula runs such scripts without a limit, and whatever gives up on one leaves it running.  Here a script that
 failed, is out of time or no longer wanted is ended with all that it started, and the VM's next script waits until that
-is certain.  What a script that succeeded left running outside its process group, a daemon, goes on.
+is certain.  What a script that succeeded left running outside its process group, a daemon or a VM, goes on: a run is
+noted in a file until it ended well or nothing of it is left, and only what is noted is ended by the next controller.
 """
 
 from __future__ import annotations
@@ -44,8 +45,6 @@ class ScriptRuns:
             **environment,
         }
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
-        self._clean: set[int] = set()
-        """VMs of which no script of an earlier run can be at work; of all others an earlier controller's may be."""
         self._numbers = itertools.count(1)
 
     async def run(self, vm_id: int, argv: Sequence[str], limit_s: float, stdin: bytes = b"") -> Completed:
@@ -60,7 +59,7 @@ class ScriptRuns:
             raise ScriptOverdue(f"no time was left for {argv[0]}")
         mark = f"{self._marks_of(vm_id)}{os.getpid()}.{next(self._numbers)}"
         environment = {**self._environment, leftovers.VARIABLE: mark}
-        self._clean.discard(vm_id)
+        note = self._note(vm_id, mark)
         ended = None
         try:
             ended = await process.run(
@@ -75,14 +74,28 @@ class ScriptRuns:
         finally:
             went_well = ended is not None and ended.code == 0 and not ended.timed_out
             if went_well or await self._is_swept(mark):
-                self._clean.add(vm_id)
+                note.unlink(missing_ok=True)
         return ended
 
+    def _note(self, vm_id: int, mark: str) -> Path:
+        """Tells the next controller that this run may be at work."""
+        note = self._note_of(vm_id)
+        try:
+            note.parent.mkdir(mode=0o700, exist_ok=True)
+            note.write_text(mark, encoding="ascii")
+        except OSError as error:
+            raise ScriptOverdue(f"no script is begun that could not be ended later: {error}") from None
+        return note
+
+    def _note_of(self, vm_id: int) -> Path:
+        return self._directory / "script-runs" / str(vm_id)
+
     async def _sweep(self, vm_id: int, limit_s: float) -> None:
-        """Before the first script since the start, or after one of which something was left."""
-        if vm_id in self._clean:
-            return
-        mark, most_s = self._marks_of(vm_id), min(limit_s, _OLD_SWEEP_S)
+        """Before the next script: what an earlier one may have left, of this controller or the one before."""
+        note, most_s = self._note_of(vm_id), min(limit_s, _OLD_SWEEP_S)
+        mark = note.read_text(encoding="ascii") if note.exists() else ""
+        if not mark.startswith(self._marks_of(vm_id)):
+            return  # nothing has begun
         try:
             left = await expendable.call(lambda: leftovers.end_marked(mark, most_s), most_s + 1, "ending old scripts")
         except Overdue as error:

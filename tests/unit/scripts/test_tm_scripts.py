@@ -208,13 +208,33 @@ def test_what_a_killed_controller_left_running_is_ended_before_the_step_is_done_
     vm = site.vm()
 
     command = [str(site.folder / "clone"), "front:x", "host1:y", "7", "1"]
-    environment = {**os.environ, "HOLDFAST_RUN": f"{site.var}:7:1.1", "ONE_LOCATION": str(site.var / "one")}
+    mark = f"{site.var}:7:1.1"
+    (site.var / "script-runs").mkdir(exist_ok=True)
+    (site.var / "script-runs/7").write_text(mark)
+    environment = {**os.environ, "HOLDFAST_RUN": mark, "ONE_LOCATION": str(site.var / "one")}
     left = subprocess.Popen(command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
     child, parent = site.process("child"), site.process("parent")
     site.driver = site.started()
     assert site.run(EffectKind.TM_PROLOG, vm).ok
     assert left.wait(10) < 0
     eventually(lambda: not alive(child) and not alive(parent))
+
+
+def test_what_a_script_that_succeeded_left_running_outlives_the_controller_and_the_scripts_after_it(
+    site: BashedSite,
+) -> None:
+    vm = site.vm()
+    assert site.run(EffectKind.TM_PROLOG, vm).ok
+    assert not (site.var / "script-runs/7").exists(), "nothing of it is to be ended"
+    environment = {**os.environ, "HOLDFAST_RUN": f"{site.var}:7:1.1"}
+    daemon = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
+    try:
+        site.driver = site.started()
+        assert site.run(EffectKind.TM_PROLOG, vm).ok
+        assert daemon.poll() is None
+    finally:
+        daemon.kill()
+        daemon.wait()
 
 
 def test_after_a_restart_files_say_nothing_about_what_a_script_has_done(site: BashedSite) -> None:
