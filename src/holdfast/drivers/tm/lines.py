@@ -59,6 +59,11 @@ class Line:
     def __str__(self) -> str:
         return " ".join((self.action, self.driver, *self.arguments))
 
+    @property
+    def verb(self) -> str:
+        """The action without its transfer mode: that of ``CLONE.ssh`` is ``CLONE``."""
+        return self.action.partition(".")[0].upper()
+
     def failed(self, number: int, reason: str) -> str:
         """The reason why the line, which has this number, was not carried out: first the reason, then the line."""
         return f"{reason} (line {number}: {self})"
@@ -121,7 +126,7 @@ def parse(text: str) -> list[Line]:
 
 def word_of_vm(line: Line) -> str:
     """The word that names the VM's file or directory; of a move, where it comes from."""
-    at = _VM_WORD.get(line.action.partition(".")[0].upper(), 0)
+    at = _VM_WORD.get(line.verb, 0)
     return line.words(at + 3)[at]
 
 

@@ -18,7 +18,7 @@ def within_reach(lines: Iterable[Line], lost: Set[str], account: Account) -> lis
         host = next((host for host in _hosts(line) if host in lost), "")
         if not host:
             kept.append(line)
-        elif line.action.partition(".")[0].upper() == "DELETE":
+        elif line.verb == "DELETE":
             account.log("W", line.failed(number, f"host {host} is lost: the files stay there"))
         else:
             raise TransferError(line.failed(number, f"host {host} is lost, with the files: try again when it is back"))

@@ -50,10 +50,10 @@ class SharedTransfers:
 
     async def perform(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
         """One line for one VM."""
-        action = self._actions.get(line.action.partition(".")[0].upper())
+        action = self._actions.get(line.verb)
         if action is None:
             raise TransferError(f"action {line.action} is not one of {', '.join(self._actions)}")
-        if line.action.partition(".")[0].upper() in _IN_PLACE:
+        if line.verb in _IN_PLACE:
             await self._come_home(line, vm, clockwork)
         await action(line, vm, clockwork)
 
@@ -111,7 +111,7 @@ class SharedTransfers:
         """The VM's directory is where the line wants it, and if the line removes something it is the only one."""
         path = self._area.vm_path(word_of_vm(line), vm.oid)
         directory = self._area.vm_directory(path)
-        removes = line.action.partition(".")[0].upper() in _REMOVE
+        removes = line.verb in _REMOVE
 
         def look() -> None:
             home.take_back(directory)

@@ -96,7 +96,7 @@ class SshTransfers:
 
     async def perform(self, line: Line, vm: Vm, clockwork: Clockwork) -> None:
         """One line for one VM."""
-        action = self._actions.get(line.action.partition(".")[0].upper())
+        action = self._actions.get(line.verb)
         if action is None:
             raise TransferError(f"action {line.action} is not one of {', '.join(self._actions)}")
         await action(line, vm, clockwork)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import libvirt
 
 from holdfast.drivers.vmm import domain_orders as orders
+from holdfast.drivers.vmm import order_words
 from holdfast.drivers.vmm.connections import Connections
 from holdfast.drivers.vmm.deployment import deployment_file, domain_name, domain_uuid, vm_directory
 from holdfast.drivers.vmm.domain_orders import Domain, Presence
@@ -71,14 +72,11 @@ class Job:
 
     def argument(self, name: str) -> str:
         """One of the effect's arguments, empty when it has none of this name."""
-        return self.order.effect.args.get(name, "")
+        return order_words.argument(self.order, name)
 
     def number(self, name: str) -> int:
         """An argument that has to be a whole number."""
-        text = self.argument(name)
-        if not text.isdecimal():
-            raise HoldfastError(f'{name} of effect {self.order.effect.oid} is "{text}", it must be a number.')
-        return int(text)
+        return order_words.number(self.order, name)
 
     @property
     def item(self) -> str:
@@ -88,19 +86,12 @@ class Job:
     @property
     def record(self) -> History:
         """The history record that the order works on."""
-        seq = self.argument("SEQ")
-        for record in reversed(self.vm.history):
-            if not seq or str(record.seq) == seq:
-                return record
-        raise HoldfastError(f"VM {self.vm.oid} has no history record {seq or 'at all'}.")
+        return order_words.record_of(self.order, self.vm)
 
     @property
     def datastore(self) -> Datastore:
         """The system datastore of the record."""
-        found = self.order.datastores.get(self.record.ds_id)
-        if found is None:
-            raise HoldfastError(f"VM {self.vm.oid} has no system datastore that is known here.")
-        return found
+        return order_words.datastore_of(self.order, self.vm)
 
     def directory(self, config: HypervisorConfig) -> Path:
         """The VM's directory on that datastore."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from lxml import etree
 
 from holdfast.drivers.tm.lines import disk_of
+from holdfast.drivers.vmm import order_words
 from holdfast.drivers.vmm.deployment import domain_name, vm_directory
 from holdfast.engine.ports import Order
 from holdfast.model.enums import EffectKind
@@ -41,19 +42,12 @@ class Subject:
     @property
     def record(self) -> History:
         """The history record that the order works on."""
-        seq = self.argument("SEQ")
-        for record in reversed(self.vm.history):
-            if not seq or str(record.seq) == seq:
-                return record
-        raise HoldfastError(f"VM {self.vm.oid} has no history record {seq or 'at all'}.")
+        return order_words.record_of(self.order, self.vm)
 
     @property
     def datastore(self) -> Datastore:
         """The system datastore of that stay."""
-        found = self.order.datastores.get(self.record.ds_id)
-        if found is None:
-            raise HoldfastError(f"VM {self.vm.oid} has no system datastore that is known here.")
-        return found
+        return order_words.datastore_of(self.order, self.vm)
 
     @property
     def directory(self) -> str:
@@ -87,15 +81,12 @@ class Subject:
 
     def argument(self, name: str) -> str:
         """One of the effect's arguments, empty when it has none of this name."""
-        return self.order.effect.args.get(name, "")
+        return order_words.argument(self.order, name)
 
     @property
     def item(self) -> str:
         """The disk, NIC or snapshot that the operation is about."""
-        text = self.argument("ITEM")
-        if not text.isdecimal():
-            raise HoldfastError(f'ITEM of effect {self.order.effect.oid} is "{text}", it must be a number.')
-        return text
+        return str(order_words.number(self.order, "ITEM"))
 
     @property
     def kind(self) -> EffectKind:
