@@ -28,6 +28,7 @@ from holdfast.model.storage import Datastore
 from holdfast.model.vm import Vm
 from holdfast.sandbox.sshd import ensure_sshd
 from tests.unit.tm.site import Site, names_in
+from tests.unit.vmm.objects import a_stay, elsewhere
 
 _USER_ID = 1000
 _START_LIMIT_S = 30.0
@@ -40,6 +41,7 @@ mount --bind "$3" /etc/passwd
 shift 4
 exec unshare --user --map-user=1000 --map-group=1000 -- "$@"
 """
+PERSISTENT = "CLONE=NO, SAVE=YES, PERSISTENT=YES"
 
 
 class SshHost:
@@ -266,3 +268,13 @@ class SshSite(Site):
             found += [str(path) for path in names if not path.name.endswith((".locks", ".brought-back", MARK))]
             found += [str(path) for path in root.rglob("*") if ".draft." in path.name or path.name.endswith(".moved")]
         return found
+
+
+def ok(answer: Answer) -> None:
+    """It was done; else the message is what one wants to see."""
+    assert answer.ok, answer.message
+
+
+def placed(vm: Vm, *host_ids: int, tm_mad: str = "ssh") -> Vm:
+    """The VM after stays on these hosts, always on datastore 0."""
+    return elsewhere(vm, *(a_stay(hid, seq, tm_mad=tm_mad) for seq, hid in enumerate(host_ids)))

@@ -22,15 +22,14 @@ from holdfast.drivers.tm.tools import Clockwork
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 from holdfast.model.vm import Vm
-from tests.unit.tm.ssh_hosts import SshHost, SshSite, a_client, descendants, find, running
-from tests.unit.vmm.objects import a_stay, elsewhere
+from tests.unit.tm.ssh_hosts import SshHost, SshSite, a_client, descendants, find, placed, running
 
 K = EffectKind
 LARGE = 64 << 20
 
 
 @pytest.fixture(scope="module")
-def kept_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshSite]:
+def kept_ssh_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshSite]:
     """Two hosts for all tests; the first one's datastore is small."""
     site = SshSite(tmp_path_factory.mktemp("ssh"), datastore_mb=96)
     with running(*site.hosts):
@@ -38,14 +37,9 @@ def kept_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshSite]:
 
 
 @pytest.fixture
-def site(kept_site: SshSite) -> SshSite:
+def site(ssh_site: SshSite) -> SshSite:
     """They hold nothing, and answer."""
-    kept_site.clear()
-    return kept_site
-
-
-def placed(vm: Vm, *host_ids: int) -> Vm:
-    return elsewhere(vm, *(a_stay(hid, seq, tm_mad="ssh") for seq, hid in enumerate(host_ids)))
+    return ssh_site
 
 
 def a_large_vm(site: SshSite) -> Vm:

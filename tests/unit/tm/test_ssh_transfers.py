@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,40 +13,19 @@ from holdfast.drivers.tm.driver import TmDriver
 from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 from holdfast.model.snapshot import DiskSnapshots
-from holdfast.model.vm import Vm
 from tests.unit.tm.site import opened
-from tests.unit.tm.ssh_hosts import SshSite, running
+from tests.unit.tm.ssh_hosts import PERSISTENT, SshSite, ok, placed
 from tests.unit.tm.test_context_image import joliet_files
 from tests.unit.vmm.objects import a_stay, an_order, elsewhere
 
 K = EffectKind
 OK = Answer(ok=True)
-PERSISTENT = "CLONE=NO, SAVE=YES, PERSISTENT=YES"
-
-
-@pytest.fixture(scope="module")
-def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshSite]:
-    """Two hosts that run for all tests of this module."""
-    site = SshSite(tmp_path_factory.mktemp("ssh"))
-    with running(*site.hosts):
-        yield site
 
 
 @pytest.fixture
-def site(shared_site: SshSite) -> SshSite:
-    """They hold nothing yet."""
-    shared_site.clear()
-    return shared_site
-
-
-def ok(answer: Answer) -> None:
-    """It was done; else the message is what one wants to see."""
-    assert answer.ok, answer.message
-
-
-def placed(vm: Vm, *host_ids: int, tm_mad: str = "ssh") -> Vm:
-    """The VM after stays on these hosts, always on datastore 0."""
-    return elsewhere(vm, *(a_stay(hid, seq, tm_mad=tm_mad) for seq, hid in enumerate(host_ids)))
+def site(ssh_site: SshSite) -> SshSite:
+    """Two hosts that hold nothing yet."""
+    return ssh_site
 
 
 @pytest.mark.parametrize("image_format", ["raw", "qcow2"])

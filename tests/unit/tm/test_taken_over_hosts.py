@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,26 +21,16 @@ from holdfast.drivers.tm.remote import Hand
 from holdfast.drivers.tm.tools import Clockwork
 from holdfast.model.enums import EffectKind
 from holdfast.model.snapshot import DiskSnapshots
-from tests.unit.tm.ssh_hosts import SshSite, running
-from tests.unit.tm.test_ssh_transfers import PERSISTENT, ok, placed
+from tests.unit.tm.ssh_hosts import PERSISTENT, SshSite, ok, placed
 
 K = EffectKind
 ORIGIN = "host1:/ds/0/7"
 
 
-@pytest.fixture(scope="module")
-def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshSite]:
-    """Two hosts that run for all tests of this module."""
-    site = SshSite(tmp_path_factory.mktemp("ssh"))
-    with running(*site.hosts):
-        yield site
-
-
 @pytest.fixture
-def site(shared_site: SshSite) -> SshSite:
-    """They hold nothing yet."""
-    shared_site.clear()
-    return shared_site
+def site(ssh_site: SshSite) -> SshSite:
+    """Two hosts that hold nothing yet."""
+    return ssh_site
 
 
 def test_a_disk_that_is_a_link_to_a_file_of_the_machine_does_not_go_to_another(site: SshSite) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,7 @@ from holdfast.model.effect import Answer
 from holdfast.model.enums import EffectKind
 from holdfast.model.vm import Vm
 from tests.unit.tm.site import Site
-from tests.unit.tm.ssh_hosts import SshSite, running
-from tests.unit.tm.test_ssh_transfers import PERSISTENT, ok, placed
+from tests.unit.tm.ssh_hosts import PERSISTENT, SshSite, ok, placed
 from tests.unit.vmm.objects import a_stay, elsewhere
 
 K = EffectKind
@@ -25,19 +23,10 @@ CONTEXT = 'CONTEXT=[DISK_ID="1", TARGET="hda", SET_HOSTNAME="web"]\n'
 WRITTEN = "0x66"
 
 
-@pytest.fixture(scope="module")
-def kept_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshSite]:
-    """Two hosts for all tests."""
-    site = SshSite(tmp_path_factory.mktemp("ssh"))
-    with running(*site.hosts):
-        yield site
-
-
 @pytest.fixture
-def site(kept_site: SshSite) -> SshSite:
-    """They hold nothing yet."""
-    kept_site.clear()
-    return kept_site
+def site(ssh_site: SshSite) -> SshSite:
+    """Two hosts that hold nothing yet."""
+    return ssh_site
 
 
 @pytest.fixture
